@@ -1,0 +1,37 @@
+//! Small plain types that both sides share: ids, and nothing else.
+//!
+//! Imports nothing of ours. Zero is never a real id, so zeroed memory reads as "none".
+#![forbid(unsafe_code)]
+
+use serde::{Deserialize, Serialize};
+
+/// A scope site: one `#[track_memory]` function or one `scope!` in the source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ScopeId(pub u32);
+
+/// A scope together with the path of scopes it runs inside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ScopeNodeId(pub u32);
+
+impl ScopeNodeId {
+    /// The whole program: the parent of every scope that runs inside no other.
+    pub const ROOT: Self = Self(1);
+    /// What the tracker's read side allocates for itself. Not part of the program's totals.
+    pub const TRACKER: Self = Self(2);
+}
+
+/// The pair (scope node, call stack): the key that every allocation is counted under.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ContextId(pub u32);
+
+impl ContextId {
+    /// Header value of a block that is not tracked.
+    pub const UNTRACKED: Self = Self(0);
+    /// Root scope, stack not recorded.
+    pub const ROOT: Self = Self(1);
+    /// What the tracker's read side allocates for itself.
+    pub const TRACKER: Self = Self(2);
+}

@@ -1,0 +1,261 @@
+//! Plain data: what a snapshot says, and the difference of two.
+//!
+//! Read side. Filled by `control`, consumed by `analysis`, `symbolize` and `report`. Holds no addresses that mean
+//! anything outside the run that wrote them: a frame is a module and an offset.
+#![forbid(unsafe_code)]
+
+mod diff;
+mod error;
+mod file;
+
+use serde::{Deserialize, Serialize};
+
+pub use crate::ids::{ScopeId, ScopeNodeId};
+pub use diff::{DiffBasis, ScopeDiff, SiteDiff, SnapshotDiff};
+pub use error::Error;
+
+/// Version of the JSON schema that this build writes. Documented in `docs/snapshot-format.md`.
+pub const SCHEMA_VERSION: u32 = 1;
+
+/// State of everything recorded, at one instant.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// See [`SCHEMA_VERSION`].
+    pub schema_version: u32,
+    /// Which run of which program this is.
+    pub process: ProcessInfo,
+    /// Wall clock, milliseconds since 1970.
+    pub taken_at_unix_ms: u64,
+    /// Milliseconds since the first allocation of the process.
+    pub uptime_ms: u64,
+    /// Blocks granted before this snapshot carry this epoch or a smaller one, blocks granted after it a larger one.
+    pub epoch: u32,
+    /// False once epochs ran out or the table of survivors overflowed: "allocated since" is then inexact.
+    pub epochs_exact: bool,
+    /// Mode at the moment of the snapshot: `exact`, `scopes` or `off`.
+    pub mode: String,
+    /// True when the tracker has been `off` since the first allocation: live figures then miss blocks.
+    pub was_off: bool,
+    /// Sums over the program, the tracker's own blocks excluded.
+    pub totals: Counters,
+    /// Largest live bytes of the program since tracking began.
+    pub peak_bytes: u64,
+    /// The tree of scopes; parents come before their children. The first is the root ("whole program").
+    pub scopes: Vec<ScopeNode>,
+    /// One entry for every (scope node, call stack) that allocated, the tracker's own excluded.
+    pub contexts: Vec<Context>,
+    /// Distinct call stacks, innermost frame first. `Context::stack` points here.
+    pub stacks: Vec<Stack>,
+    /// Distinct frames. `Stack::frames` points here.
+    pub frames: Vec<Frame>,
+    /// Executable and libraries that frames lie in.
+    pub modules: Vec<Module>,
+    /// What the tracker itself holds and lost.
+    pub tracker: TrackerStats,
+}
+
+/// Which run of which program a snapshot is from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ProcessInfo {
+    /// Operating system's process id.
+    pub pid: u32,
+    /// Random for every run: two snapshots with the same value are from the same run.
+    pub run_id: String,
+    /// File name of the executable, without its directory.
+    pub executable: String,
+}
+
+/// What was counted for one context, or a sum of contexts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Counters {
+    /// Requests granted (events). Reallocations are not in it.
+    pub total_allocations: u64,
+    /// Reallocations granted (events).
+    pub total_reallocations: u64,
+    /// Blocks freed (events).
+    pub total_frees: u64,
+    /// Requested bytes granted: allocations, and the new size of every reallocation.
+    pub total_bytes: u64,
+    /// Bytes released: frees, and the old size of every reallocation.
+    pub freed_bytes: u64,
+    /// Bytes that reallocations copied to a new address.
+    pub copied_bytes: u64,
+    /// Blocks granted and not yet freed.
+    pub live_blocks: u64,
+    /// Requested bytes of these blocks.
+    pub live_bytes: u64,
+    /// Live bytes at the moment of the process peak.
+    pub bytes_at_peak: u64,
+}
+
+/// One scope on one path of scopes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct ScopeNode {
+    /// Unique in the snapshot.
+    pub id: ScopeNodeId,
+    /// The scope it runs inside; `None` for the root.
+    pub parent: Option<ScopeNodeId>,
+    /// Site in the source; 0 for the root.
+    pub scope: ScopeId,
+    /// Name given in the source, by default `module::function`.
+    pub name: String,
+    /// Source file of the scope, empty for the root.
+    pub file: String,
+    /// Line in it, 0 for the root.
+    pub line: u32,
+    /// Counted in this scope and not in a scope inside it.
+    pub own: Counters,
+    /// `own` plus that of every scope inside.
+    pub inclusive: Counters,
+    /// Largest inclusive live bytes.
+    pub peak_bytes: u64,
+    /// Largest live bytes of `own`.
+    pub self_peak_bytes: u64,
+    /// Figures per call.
+    pub calls: CallStats,
+}
+
+/// Figures of the calls of one scope node. A recursive entry is part of the outermost call, and only `entered` counts it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct CallStats {
+    /// Calls begun, recursive entries included.
+    pub entered: u64,
+    /// Calls ended; every figure below is about these.
+    pub completed: u64,
+    /// Allocations of all completed calls (inclusive of callees).
+    pub allocations: u64,
+    /// Bytes granted in all completed calls.
+    pub bytes: u64,
+    /// Most allocations in one call.
+    pub max_allocations: u64,
+    /// Most bytes granted in one call.
+    pub max_bytes: u64,
+    /// Sum of the calls' peaks, for the mean.
+    pub sum_peak_bytes: u64,
+    /// Largest (granted - freed) since entry in any one call.
+    pub max_peak_bytes: u64,
+    /// Bytes granted in a call and alive at its end, summed over calls.
+    pub retained_bytes: u64,
+    /// Blocks granted in a call and alive at its end, summed over calls.
+    pub retained_blocks: u64,
+    /// Largest retained bytes of one call.
+    pub max_retained_bytes: u64,
+    /// Calls whose peak and retained are upper bounds, because no call record was free.
+    pub upper_bound_calls: u64,
+}
+
+/// What one call stack allocated inside one scope node.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Context {
+    /// Where in the scope tree.
+    pub scope: ScopeNodeId,
+    /// Index into `Snapshot::stacks`; `None` when no stack was recorded (`scopes` mode, full table).
+    pub stack: Option<u32>,
+    /// The figures.
+    pub counters: Counters,
+    /// Net changes by events on blocks of earlier epochs than the one the event happened in: what a diff needs to tell
+    /// "allocated since" from the rest.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older: Vec<EpochChange>,
+}
+
+/// Net change that later events made to the blocks of one epoch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct EpochChange {
+    /// Epoch in which the blocks were first granted.
+    pub epoch: u32,
+    /// Blocks received by reallocation minus blocks freed or handed over.
+    pub blocks: i64,
+    /// The same in bytes.
+    pub bytes: i64,
+}
+
+/// A distinct call stack.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Stack {
+    /// Indices into `Snapshot::frames`, innermost first.
+    pub frames: Vec<u32>,
+    /// Deeper than the configured depth: outermost frames are missing.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub truncated: bool,
+    /// Taken on a stack that is not the thread's own (coroutine, signal stack): one address only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub foreign: bool,
+}
+
+/// A return address: module and offset, and what the symbols say once resolved.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Frame {
+    /// Index into `Snapshot::modules`; `None` when the address is in no known module.
+    pub module: Option<u32>,
+    /// Offset from the module's load address (link-time address of the instruction after the call); the bare address when `module` is `None`.
+    pub offset: u64,
+    /// Source frames at this address, innermost first: inlined functions, then the physical one. Empty: not resolved.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub symbols: Vec<Symbol>,
+}
+
+/// One source frame.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Symbol {
+    /// Demangled, without the hash.
+    pub function: String,
+    /// Source path as the debug information has it.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub file: String,
+    /// Line, 0 when unknown.
+    #[serde(default)]
+    pub line: u32,
+}
+
+/// Executable or shared library.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Module {
+    /// Path as the loader has it.
+    pub path: String,
+    /// GNU build id in hexadecimal, empty when there is none.
+    pub build_id: String,
+    /// Load address in this run.
+    pub load_address: u64,
+}
+
+/// What the tracker holds itself, and what it could not record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct TrackerStats {
+    /// Memory the record side has taken from the system, counted when handed to a table.
+    pub tracker_bytes: u64,
+    /// Ceiling of it.
+    pub tracker_bytes_limit: u64,
+    /// Live bytes that the tracker's read side holds in the program's heap.
+    pub own_live_bytes: u64,
+    /// Live blocks of it.
+    pub own_live_blocks: u64,
+    /// Threads seen so far.
+    pub threads: u64,
+    /// Contexts in use.
+    pub contexts: u64,
+    /// Allocations counted under "other" because a table was full, or because they interrupted the tracker itself.
+    pub other_allocations: u64,
+    /// Stacks that lost their outermost frames.
+    pub truncated_stacks: u64,
+    /// Stacks taken on a foreign stack.
+    pub foreign_stacks: u64,
+    /// Frees of blocks that were granted while tracking was off.
+    pub untracked_frees: u64,
+    /// Block headers that made no sense; charged nowhere.
+    pub corrupt_headers: u64,
+    /// Events that were seen and not recorded.
+    pub dropped_events: u64,
+}

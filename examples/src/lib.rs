@@ -1,0 +1,1 @@
+//! See the package's README line in the workspace.
