@@ -77,7 +77,11 @@ impl Args {
                 );
                 return Err(Error::new(span, message));
             }
-            input.parse::<Token![=]>()?;
+            let sign: Token![=] = input.parse()?;
+            if input.is_empty() {
+                let message = format!("found nothing after `{} =`; write `{}`", spec.key, spec.example);
+                return Err(Error::new(sign.span, message));
+            }
             args.set(spec, input)?;
             if !input.is_empty() && !input.peek(Token![,]) {
                 let token = input.parse::<TokenTree>()?;
@@ -140,14 +144,8 @@ fn read_key(input: ParseStream<'_>) -> Result<(Ident, &'static Spec)> {
 }
 
 fn value<T>(spec: &Spec, input: ParseStream<'_>, read: fn(ParseStream<'_>) -> Result<T>) -> Result<T> {
-    let fork = input.fork();
-    read(input).map_err(|error| match next(&fork) {
-        Some(token) => wrong_type(spec, &token),
-        None => Error::new(
-            error.span(),
-            format!("found nothing after `{} =`; write `{}`", spec.key, spec.example),
-        ),
-    })
+    let first = next(input);
+    read(input).map_err(|error| first.map_or(error, |token| wrong_type(spec, &token)))
 }
 
 fn wrong_type(spec: &Spec, found: &TokenTree) -> Error {

@@ -17,11 +17,11 @@
 #![forbid(unsafe_code)]
 
 use proc_macro2::{Ident, Span, TokenStream};
-use quote::{ToTokens, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::visit_mut::{VisitMut, visit_type_mut};
 use syn::{
-    Attribute, Expr, FnArg, GenericArgument, Pat, PatIdent, PathArguments, ReturnType, Stmt, Type, TypeParamBound,
+    Attribute, Expr, FnArg, GenericArgument, Pat, PathArguments, ReturnType, Signature, Stmt, Type, TypeParamBound,
     parse_quote,
 };
 
@@ -47,7 +47,7 @@ pub(crate) fn expand(args: &Args, mut function: TrackedFn) -> TokenStream {
     let inner_attrs = &body.inner_attrs;
     let site = names.site();
     let tracked = if function.sig.asyncness.is_some() {
-        names.async_body(&function.sig, &body)
+        names.async_body(&mut function.sig, &body)
     } else if let Some((statements, last)) = body.ends_in_future() {
         names.future_body(&function.sig.output, &statements, last)
     } else {
@@ -120,56 +120,49 @@ impl Names {
     }
 
     /// ```text
-    /// fn f(a: A, mut b: B, c: &C) { body }
+    /// fn f(a: A, mut b: B, (c, _): (C, D), e: &E) { body }
     /// =>
-    /// fn f(a: A, b: B, c: &C) { SITE  let guard = enter(&SITE);  let a = a; let mut b = b;  { body } }
+    /// fn f(a: A, b: B, __arg2: (C, D), e: &E) {
+    ///     SITE
+    ///     let __guard = enter(&SITE);
+    ///     let a = a; let mut b = b; let __arg2 = __arg2; let (c, _) = __arg2;
+    ///     { body }
+    /// }
     /// ```
     /// By-value arguments move behind the guard, so that they are dropped before it, in the order they would be
     /// dropped in anyway. What a call granted and its argument frees on the way out is thus not "retained".
     ///
     /// LIMIT: a receiver cannot be moved under its own name; what `self` or `Box<Self>` owns is dropped after the scope.
-    fn sync_body(&self, sig: &mut syn::Signature, body: &RawBody) -> TokenStream {
+    fn sync_body(&self, sig: &mut Signature, body: &RawBody) -> TokenStream {
         let Self {
             runtime, static_name, ..
         } = self;
-        let moves: Vec<TokenStream> = owned_arguments(sig).map(|arg| self.move_behind_guard(arg)).collect();
-        let block = user_block(body);
+        let moves = self.move_arguments(sig, |ty| !is_borrowed(ty));
+        let block = self.user_block(body);
         quote_spanned! {self.ours=>
             let __guard = #runtime::enter(&#static_name);
-            #(#moves)*
+            #moves
             #block
         }
     }
 
-    fn move_behind_guard(&self, arg: &mut syn::PatType) -> TokenStream {
-        let conditions = conditions(&arg.attrs);
-        let moved = match &mut *arg.pat {
-            // The `mut` moves with the name, or the compiler calls the one in the signature unused.
-            Pat::Ident(name) if name.by_ref.is_none() => vec![(name.mutability.take(), name.ident.clone())],
-            // A binding that is `mut` inside a pattern stays where it is: without the word it may bind by reference.
-            pattern => {
-                let names = bindings(pattern).into_iter().filter(|name| name.mutability.is_none());
-                names.map(|name| (None, name.ident)).collect()
-            }
-        };
-        let statements = moved
-            .into_iter()
-            .map(|(mutability, name)| quote_spanned!(self.ours=> #conditions let #mutability #name = #name;));
-        statements.collect()
-    }
-
     /// ```text
-    /// async fn f(a: A, b: B) -> R { body }
+    /// async fn f(self, a: A, (b, _): (B, C)) -> R { body }
     /// =>
-    /// async fn f(a: A, b: B) -> R {
+    /// async fn f(self, a: A, __arg2: (B, C)) -> R {
     ///     SITE
-    ///     track(&SITE, async move { if let Some(r) = None::<R> { return r; }  let _ = &b; let _ = &a;  { body } }).await
+    ///     track(&SITE, async move {
+    ///         if let Some(r) = None::<R> { return r; }
+    ///         let _ = &self;
+    ///         let a = a; let __arg2 = __arg2; let (b, _) = __arg2;
+    ///         { body }
+    ///     }).await
     /// }
     /// ```
-    /// The `if` tells the compiler the type of the block before it reads the body, as a signature would. The `let _`
-    /// make the block take every argument, last one first: a future drops what it captured in the order of capture,
-    /// and an `async fn` drops its arguments in reverse.
-    fn async_body(&self, sig: &syn::Signature, body: &RawBody) -> TokenStream {
+    /// The `if` tells the compiler the type of the block before it reads the body, as a signature would. The moves are
+    /// those of the compiler's own `async fn`: every argument belongs to the tracked future, used or not, and drops in
+    /// the same order. `let _ = &self` makes the future own the receiver; what is captured drops after the locals.
+    fn async_body(&self, sig: &mut Signature, body: &RawBody) -> TokenStream {
         let Self {
             runtime, static_name, ..
         } = self;
@@ -180,12 +173,14 @@ impl Names {
             ReturnType::Type(..) if never => self.type_hint(&parse_quote!(::core::convert::Infallible)),
             ReturnType::Type(_, ty) => self.type_hint(ty),
         };
-        let captures = sig.inputs.iter().rev().map(|arg| self.capture(arg));
-        let block = user_block(body);
+        let receiver = sig.receiver().map(|receiver| receiver.self_token).into_iter();
+        let moves = self.move_arguments(sig, |_| true);
+        let block = self.user_block(body);
         let call = quote_spanned! {self.ours=>
             #runtime::track(&#static_name, async move {
                 #hint
-                #(#captures)*
+                #(let _ = &#receiver;)*
+                #moves
                 #block
             }).await
         };
@@ -196,20 +191,49 @@ impl Names {
         }
     }
 
-    fn capture(&self, arg: &FnArg) -> TokenStream {
-        match arg {
-            FnArg::Receiver(receiver) if is_borrowed(&receiver.ty) => TokenStream::new(),
-            FnArg::Receiver(receiver) => {
-                let name = receiver.self_token;
-                quote_spanned!(self.ours=> let _ = &#name;)
+    /// The `let` of each argument whose type is wanted; patterns leave the signature and stand in their `let`, while
+    /// plain names stay for the documentation to show.
+    fn move_arguments(&self, sig: &mut Signature, wanted: fn(&Type) -> bool) -> TokenStream {
+        let mut moves = TokenStream::new();
+        for (index, arg) in sig.inputs.iter_mut().enumerate() {
+            let FnArg::Typed(arg) = arg else { continue };
+            if !wanted(&arg.ty) {
+                continue;
             }
-            FnArg::Typed(arg) if is_borrowed(&arg.ty) => TokenStream::new(),
-            FnArg::Typed(arg) => {
-                let conditions = conditions(&arg.attrs);
-                let names = bindings(&arg.pat).into_iter().rev().map(|name| name.ident);
-                quote_spanned!(self.ours=> #(#conditions let _ = &#names;)*)
-            }
+            // What is written about an argument must vanish together with it.
+            let cfgs: Vec<&Attribute> = arg.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
+            moves.extend(match &mut *arg.pat {
+                Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() && !is_unused(&name.ident) => {
+                    // The `mut` moves along, or the compiler calls the one in the signature unused.
+                    let mutability = name.mutability.take();
+                    let name = &name.ident;
+                    quote_spanned!(self.ours=> #(#cfgs)* #[allow(clippy::shadow_same)] let #mutability #name = #name;)
+                }
+                pattern => {
+                    let name = format_ident!("__arg{index}", span = self.ours);
+                    let pattern = std::mem::replace(pattern, parse_quote!(#name));
+                    let last = match pattern {
+                        // The tuple is for clippy, which finds `let _a = b` pointless.
+                        Pat::Ident(_) => quote_spanned!(self.ours=> let (#pattern,) = (#name,);),
+                        // Here it would drop what the pattern leaves out.
+                        _ => quote_spanned!(self.ours=> let #pattern = #name;),
+                    };
+                    quote_spanned!(self.ours=> #(#cfgs)* let #name = #name; #(#cfgs)* #last)
+                }
+            });
         }
+        moves
+    }
+
+    /// The body in its own braces, which carry the user's span and edition. The empty statement keeps the compiler from
+    /// calling the braces of a one-line body unnecessary.
+    fn user_block(&self, body: &RawBody) -> TokenStream {
+        let statements = &body.statements;
+        let mut block = TokenStream::new();
+        body.brace.surround(&mut block, |inside| {
+            inside.extend(quote_spanned!(self.ours=> ; #statements))
+        });
+        block
     }
 
     /// ```text
@@ -229,8 +253,7 @@ impl Names {
         if let Some(slot) = async_block(&mut last) {
             if let (Expr::Async(block), Some(ty)) = (&mut *slot, future_output(output)) {
                 let hint = self.type_hint(&ty);
-                let inner = &block.block;
-                block.block = parse_quote!({ #hint #inner });
+                block.block.stmts.insert(0, Stmt::Expr(Expr::Verbatim(hint), None));
             }
             let future = slot.to_token_stream();
             *slot = Expr::Verbatim(quote_spanned!(self.ours=> #runtime::track(&#static_name, #future)));
@@ -268,22 +291,11 @@ impl VisitMut for LeaveImplTraitOpen {
     }
 }
 
-/// The body in its own braces, which carry the user's span and edition.
-fn user_block(body: &RawBody) -> TokenStream {
-    let mut block = TokenStream::new();
-    body.brace
-        .surround(&mut block, |inside| inside.extend(body.statements.clone()));
-    block
+fn is_unused(name: &Ident) -> bool {
+    name.to_string().starts_with('_')
 }
 
-/// Arguments that own what they hold, as far as the syntax tells: all but receivers and references.
-fn owned_arguments(sig: &mut syn::Signature) -> impl Iterator<Item = &mut syn::PatType> {
-    sig.inputs.iter_mut().filter_map(|arg| match arg {
-        FnArg::Typed(arg) if !is_borrowed(&arg.ty) => Some(arg),
-        FnArg::Typed(_) | FnArg::Receiver(_) => None,
-    })
-}
-
+/// References and pointers own nothing that could be freed.
 fn is_borrowed(ty: &Type) -> bool {
     match ty {
         Type::Reference(_) | Type::Ptr(_) => true,
@@ -291,33 +303,6 @@ fn is_borrowed(ty: &Type) -> bool {
         Type::Paren(paren) => is_borrowed(&paren.elem),
         _ => false,
     }
-}
-
-/// What a pattern binds by value, in the order it is written.
-fn bindings(pattern: &Pat) -> Vec<PatIdent> {
-    struct ByValue(Vec<PatIdent>);
-    impl VisitMut for ByValue {
-        fn visit_pat_ident_mut(&mut self, name: &mut PatIdent) {
-            if name.by_ref.is_none() {
-                self.0.push(name.clone());
-            }
-            if let Some((_, inner)) = &mut name.subpat {
-                self.visit_pat_mut(inner);
-            }
-        }
-    }
-    let mut names = ByValue(Vec::new());
-    names.visit_pat_mut(&mut pattern.clone());
-    names.0
-}
-
-/// The `#[cfg(...)]` of an argument: what is written about it must vanish together with it.
-fn conditions(attrs: &[Attribute]) -> TokenStream {
-    attrs
-        .iter()
-        .filter(|attr| attr.path().is_ident("cfg"))
-        .map(ToTokens::to_token_stream)
-        .collect()
 }
 
 /// `R` of `impl Future<Output = R>` and of `Pin<Box<dyn Future<Output = R>>>`, wherever it stands in the return type.

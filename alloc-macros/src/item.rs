@@ -144,26 +144,20 @@ fn mentions_async(tokens: TokenStream) -> bool {
 
 /// The error for an item that is something else, as far as its first words tell.
 fn not_a_function(input: ParseStream<'_>) -> Option<Error> {
-    let many = |what: &str| {
-        Some((
-            what.to_owned(),
-            "write it above each function in there that is to be tracked",
-        ))
-    };
+    let many = |what: &str| Some((what.to_owned(), "write it above each function with a body in there"));
     let other = |what: &str| Some((what.to_owned(), "write it above a `fn`"));
-    let after_unsafe = |keyword: fn(ParseStream<'_>) -> bool| {
-        let fork = input.fork();
-        let _: Result<Option<Token![unsafe]>> = fork.parse();
-        keyword(&fork)
-    };
-    let found = if after_unsafe(|rest| rest.peek(Token![impl])) {
+    let rest = input.fork();
+    let _: Result<Option<Token![unsafe]>> = rest.parse();
+    let found = if rest.peek(Token![impl]) {
         many("an `impl` block")
-    } else if after_unsafe(|rest| rest.peek(Token![mod])) {
+    } else if rest.peek(Token![mod]) {
         many("a module")
-    } else if after_unsafe(|rest| rest.peek(Token![trait])) {
+    } else if rest.peek(Token![trait]) {
         many("a trait")
-    } else if input.peek(Token![extern]) && (input.peek2(token::Brace) || input.peek3(token::Brace)) {
-        other("an `extern` block")
+    } else if rest.peek(Token![extern]) && (rest.peek2(token::Brace) || rest.peek3(token::Brace)) {
+        many("an `extern` block")
+    } else if rest.peek(Token![extern]) && rest.peek2(Token![crate]) {
+        other("an `extern crate`")
     } else if input.peek(Token![struct]) {
         other("a struct")
     } else if input.peek(Token![enum]) {
