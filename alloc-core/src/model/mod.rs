@@ -14,6 +14,8 @@ pub use crate::ids::{ScopeId, ScopeNodeId};
 pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange};
 pub use error::Error;
 
+pub(crate) use diff::{add_counters, file_name};
+
 /// Version of the JSON schema that this build writes. Documented in `docs/snapshot-format.md`.
 pub const SCHEMA_VERSION: u32 = 1;
 
