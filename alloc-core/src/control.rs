@@ -13,9 +13,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::ids::{ContextId, ScopeId, ScopeNodeId};
 use crate::model::{
     CallStats, Context, Counters, EpochChange, Error, Frame, Module, ProcessInfo, SCHEMA_VERSION, ScopeNode, Snapshot,
-    Stack, TrackerStats,
+    Stack, TrackerStats, add_counters, write_atomically,
 };
 use crate::record::counters::{LOSSES, NodeRow, Row};
+use crate::record::epoch::Effect;
 use crate::record::peak::{self, Stretch};
 use crate::record::settings::{self, Mode};
 use crate::record::sys;
@@ -37,7 +38,11 @@ impl Snapshot {
     /// silent zero.
     pub fn take() -> Result<Self, Error> {
         let _inside = InTracker::enter();
-        if is_installed() { Ok(collect()) } else { Err(Error::not_installed()) }
+        if is_installed() {
+            Ok(collect())
+        } else {
+            Err(Error::not_installed())
+        }
     }
 }
 
@@ -143,7 +148,11 @@ fn read_tables() -> Reading {
         thread.rows.for_each(|index, row| {
             if let Some(sum) = sums.get_mut(index) {
                 sum.add_allocation_side(row);
-                let at_peak = if is_current { row.bytes_at_peak(mark) } else { row.live_bytes() };
+                let at_peak = if is_current {
+                    row.bytes_at_peak(mark)
+                } else {
+                    row.live_bytes()
+                };
                 sum.at_peak = sum.at_peak.wrapping_add(at_peak);
             }
         });
@@ -169,8 +178,11 @@ fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
     let ids = (ScopeNodeId::ROOT.0..scope::node_count()).filter(|&id| id != ScopeNodeId::TRACKER.0);
     ids.filter_map(|id| {
         let info = scope::node_info(id)?;
-        let rows: Vec<(&NodeRow, &Stretch)> =
-            threads.iter().zip(&stretches).filter_map(|(thread, stretch)| Some((thread.nodes.get(id as usize)?, stretch))).collect();
+        let rows: Vec<(&NodeRow, &Stretch)> = threads
+            .iter()
+            .zip(&stretches)
+            .filter_map(|(thread, stretch)| Some((thread.nodes.get(id as usize)?, stretch)))
+            .collect();
         let (peak_bytes, self_peak_bytes) = node_peaks(id, info, &rows);
         let mut node = ScopeNode {
             id: ScopeNodeId(id),
@@ -203,7 +215,11 @@ fn node_peaks(id: u32, info: &scope::NodeInfo, rows: &[(&NodeRow, &Stretch)]) ->
     };
     let largest = |live: i64, peak: i64, deltas: &[(i64, i64)]| {
         let now = live + deltas.iter().map(|(now, _)| now).sum::<i64>();
-        deltas.iter().map(|(_, highest)| live + highest).fold(peak.max(now), i64::max).max(0) as u64
+        deltas
+            .iter()
+            .map(|(_, highest)| live + highest)
+            .fold(peak.max(now), i64::max)
+            .max(0) as u64
     };
     let inclusive: Vec<_> = rows
         .iter()
@@ -212,7 +228,11 @@ fn node_peaks(id: u32, info: &scope::NodeInfo, rows: &[(&NodeRow, &Stretch)]) ->
     let own: Vec<_> = rows
         .iter()
         .map(|(row, stretch)| {
-            peak::delta_with(&row.own_delta, &row.own_delta_max, (stretch.node == id).then_some(*stretch))
+            peak::delta_with(
+                &row.own_delta,
+                &row.own_delta_max,
+                (stretch.node == id).then_some(*stretch),
+            )
         })
         .collect();
     (
@@ -241,34 +261,66 @@ fn read_calls<'a>(total: &'a NodeRow, rows: impl Iterator<Item = &'a NodeRow>) -
 }
 
 fn collect() -> Snapshot {
-    let Reading { epoch: ended, sums, mut nodes, peak_bytes, untracked_frees } = read_tables();
-    let own = sums.get(ContextId::TRACKER.0 as usize).map(Sum::counters).unwrap_or_default();
+    let Reading {
+        epoch: ended,
+        sums,
+        mut nodes,
+        peak_bytes,
+        untracked_frees,
+    } = read_tables();
+    let own = sums
+        .get(ContextId::TRACKER.0 as usize)
+        .map(Sum::counters)
+        .unwrap_or_default();
     let mut older: HashMap<u32, Vec<EpochChange>> = HashMap::new();
-    epoch::for_each_change(|context, epoch, blocks, bytes| {
-        if (blocks, bytes) != (0, 0) {
-            older.entry(context.0).or_default().push(EpochChange { epoch, blocks, bytes });
-        }
+    epoch::for_each_change(|context, epoch, effect| {
+        let Effect {
+            blocks,
+            bytes,
+            frees,
+            granted_bytes,
+        } = effect;
+        older.entry(context.0).or_default().push(EpochChange {
+            epoch,
+            blocks,
+            bytes,
+            frees,
+            granted_bytes,
+        });
     });
     let mut stacks = StackTable::new();
     let mut contexts = Vec::new();
     let mut totals = Counters::default();
     let (mut truncated_stacks, mut foreign_stacks) = (0, 0);
-    let position: HashMap<u32, usize> = nodes.iter().enumerate().map(|(index, node)| (node.id.0, index)).collect();
+    let position: HashMap<u32, usize> = nodes
+        .iter()
+        .enumerate()
+        .map(|(index, node)| (node.id.0, index))
+        .collect();
     for (id, sum) in sums.iter().enumerate() {
         let counters = sum.counters();
-        let Some(info) = context::info(ContextId(id as u32)) else { continue };
-        let Some(&node) = position.get(&info.node()) else { continue };
+        let Some(info) = context::info(ContextId(id as u32)) else {
+            continue;
+        };
+        let Some(&node) = position.get(&info.node()) else {
+            continue;
+        };
         if counters.total_allocations == 0 && counters.total_reallocations == 0 {
             continue;
         }
         truncated_stacks += u64::from(info.is_truncated());
         foreign_stacks += u64::from(info.is_foreign());
-        totals.add(&counters);
-        nodes[node].own.add(&counters);
+        add_counters(&mut totals, &counters);
+        add_counters(&mut nodes[node].own, &counters);
         let mut older = older.remove(&(id as u32)).unwrap_or_default();
         older.sort_by_key(|change| change.epoch);
         let stack = (!info.frames().is_empty()).then(|| stacks.intern(info));
-        contexts.push(Context { scope: nodes[node].id, stack, counters, older });
+        contexts.push(Context {
+            scope: nodes[node].id,
+            stack,
+            counters,
+            older,
+        });
     }
     add_inclusive(&mut nodes, &position);
     if let Some(root) = nodes.first_mut() {
@@ -278,7 +330,9 @@ fn collect() -> Snapshot {
     Snapshot {
         schema_version: SCHEMA_VERSION,
         process: process_info(),
-        taken_at_unix_ms: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64),
+        taken_at_unix_ms: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64),
         uptime_ms: settings::uptime_ns() / 1_000_000,
         epoch: ended,
         epochs_exact: epoch::is_exact(),
@@ -316,7 +370,7 @@ fn add_inclusive(nodes: &mut [ScopeNode], position: &HashMap<u32, usize>) {
     for index in (0..nodes.len()).rev() {
         let inclusive = nodes[index].inclusive;
         if let Some(&parent) = nodes[index].parent.and_then(|parent| position.get(&parent.0)) {
-            nodes[parent].inclusive.add(&inclusive);
+            add_counters(&mut nodes[parent].inclusive, &inclusive);
         }
     }
 }
@@ -325,7 +379,10 @@ fn process_info() -> ProcessInfo {
     static RUN: OnceLock<u64> = OnceLock::new();
     let pid = std::process::id();
     let executable = std::env::current_exe().ok();
-    let name = executable.as_deref().and_then(|path| path.file_name()).unwrap_or_default();
+    let name = executable
+        .as_deref()
+        .and_then(|path| path.file_name())
+        .unwrap_or_default();
     ProcessInfo {
         pid,
         // With the process id, because a forked child goes its own way.
@@ -355,7 +412,14 @@ impl StackTable {
                 String::from_utf8_lossy(module.path).into_owned()
             };
             let build_id = module.build_id.iter().map(|byte| format!("{byte:02x}")).collect();
-            modules.push((module.range, Module { path, build_id, load_address: module.load_address as u64 }));
+            modules.push((
+                module.range,
+                Module {
+                    path,
+                    build_id,
+                    load_address: module.load_address as u64,
+                },
+            ));
         });
         modules.sort_by_key(|(range, _)| *range.start());
         Self {
@@ -375,7 +439,11 @@ impl StackTable {
             return index;
         }
         let frames = info.frames().iter().map(|&address| self.frame(address)).collect();
-        self.stacks.push(Stack { frames, truncated: info.is_truncated(), foreign: info.is_foreign() });
+        self.stacks.push(Stack {
+            frames,
+            truncated: info.is_truncated(),
+            foreign: info.is_foreign(),
+        });
         let index = self.stacks.len() as u32 - 1;
         self.stack_index.insert(key, index);
         index
@@ -387,7 +455,9 @@ impl StackTable {
         }
         // The return address may be one past the end of the last function of a module.
         let after = self.modules.partition_point(|(range, _)| *range.start() < address);
-        let found = after.checked_sub(1).filter(|&index| self.modules[index].0.contains(&(address - 1)));
+        let found = after
+            .checked_sub(1)
+            .filter(|&index| self.modules[index].0.contains(&(address - 1)));
         let (module, offset) = match found {
             Some(index) => {
                 let module = &self.modules[index].1;
@@ -399,7 +469,11 @@ impl StackTable {
             }
             None => (None, address as u64),
         };
-        self.frames.push(Frame { module, offset, symbols: Vec::new() });
+        self.frames.push(Frame {
+            module,
+            offset,
+            symbols: Vec::new(),
+        });
         let index = self.frames.len() as u32 - 1;
         self.frame_index.insert(address, index);
         index
@@ -436,5 +510,5 @@ fn write_out(path: &std::ffi::CStr, text: &str) -> Result<(), Error> {
         return Ok(());
     }
     let path = std::path::PathBuf::from(String::from_utf8_lossy(path.to_bytes()).into_owned());
-    crate::model::write_atomically(&path, text.as_bytes())
+    write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(|error| Error::io("write", &path, error))
 }

@@ -22,14 +22,20 @@ pub struct TrackedFuture<F> {
 
 impl<F> core::fmt::Debug for TrackedFuture<F> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("TrackedFuture").field("site", &self.site).finish_non_exhaustive()
+        f.debug_struct("TrackedFuture")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
     }
 }
 
 /// Runs every poll of `future` inside the scope of `site`.
 #[inline]
 pub fn track<F: Future>(site: &'static ScopeSite, future: F) -> TrackedFuture<F> {
-    TrackedFuture { site, call: CallState::NEW, future: ManuallyDrop::new(future) }
+    TrackedFuture {
+        site,
+        call: CallState::NEW,
+        future: ManuallyDrop::new(future),
+    }
 }
 
 impl<F: Future> Future for TrackedFuture<F> {

@@ -15,6 +15,7 @@ pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, Snaps
 pub use error::Error;
 
 pub(crate) use diff::{add_counters, file_name};
+pub(crate) use file::write_atomically;
 
 /// Version of the JSON schema that this build writes. Documented in `docs/snapshot-format.md`.
 pub const SCHEMA_VERSION: u32 = 1;

@@ -215,7 +215,10 @@ mod tests {
         assert_eq!(birth.epoch(), 0xfff);
         assert_eq!(birth.stamp(), stamp);
         let header = Header::new(ContextId(1), Birth::new(0, Stamp::NONE));
-        assert_eq!((header.context().0, header.birth().epoch(), header.birth().stamp().0), (1, 0, 0));
+        assert_eq!(
+            (header.context().0, header.birth().epoch(), header.birth().stamp().0),
+            (1, 0, 0)
+        );
         assert!(header.is_tracked() && !Header::UNTRACKED.is_tracked());
     }
 

@@ -48,7 +48,8 @@ impl Tally {
         self.0.load(Ordering::Acquire)
     }
     fn reset(&self, generation: u32) {
-        self.0.store(u64::from(generation) << GENERATION_SHIFT, Ordering::Release);
+        self.0
+            .store(u64::from(generation) << GENERATION_SHIFT, Ordering::Release);
     }
     fn add(&self, generation: u32, amount: i64, even_closed: bool) -> Added {
         let mut word = self.word();
@@ -60,7 +61,10 @@ impl Tally {
                 return Added::Closed;
             }
             let next = (word & !VALUE) | ((word & VALUE).wrapping_add(amount as u64) & VALUE);
-            match self.0.compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire) {
+            match self
+                .0
+                .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
+            {
                 Ok(_) => return Added::Yes,
                 Err(now) => word = now,
             }
@@ -136,7 +140,9 @@ fn pop_free() -> Option<u32> {
 
 fn new_slot() -> Option<u32> {
     let slot = NEXT_SLOT
-        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| ((next as usize) < RECORDS).then_some(next + 1))
+        .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |next| {
+            ((next as usize) < RECORDS).then_some(next + 1)
+        })
         .ok()?;
     let segment = TABLE.get(slot as usize / SEGMENT)?;
     // SAFETY: zero is a valid CallRecord: all its fields are atomics of integers.
@@ -199,7 +205,9 @@ impl SlotRing {
 #[cold]
 #[inline(never)]
 pub(crate) fn open(thread: &ThreadState) -> Stamp {
-    let Some(slot) = thread.slots.get() else { return Stamp::NONE };
+    let Some(slot) = thread.slots.get() else {
+        return Stamp::NONE;
+    };
     let Some(record) = record(slot) else { return Stamp::NONE };
     record.runner.store(thread.index(), Ordering::Relaxed);
     Stamp::new(slot, (record.blocks.word() >> GENERATION_SHIFT) as u32)
@@ -225,7 +233,9 @@ pub(crate) fn freed_elsewhere(stamp: Stamp) -> i64 {
 
 /// Blocks and bytes of the call that others have freed so far.
 pub(crate) fn freed_by_others(stamp: Stamp) -> (i64, i64) {
-    record(stamp.slot()).map_or((0, 0), |record| (signed(record.blocks.word()), signed(record.bytes.word())))
+    record(stamp.slot()).map_or((0, 0), |record| {
+        (signed(record.blocks.word()), signed(record.bytes.word()))
+    })
 }
 
 /// Says which thread executes the call from now on (0: none).
@@ -365,7 +375,10 @@ pub(crate) fn end(thread: &ThreadState, stamp: Stamp, own_blocks: i64, own_bytes
     };
     ended.stamped.store(own_blocks as u64, Ordering::Relaxed);
     append_alias(heir, ended, stamp.slot());
-    Ended { is_upper_bound: scan_aliases(thread, heir), ..left(survivors, survivor_bytes) }
+    Ended {
+        is_upper_bound: scan_aliases(thread, heir),
+        ..left(survivors, survivor_bytes)
+    }
 }
 
 /// Hangs an ended call, and what hung on it, on the enclosing call.
@@ -379,9 +392,11 @@ fn append_alias(heir: &CallRecord, ended: &CallRecord, slot: u32) {
         added += 1;
         next = alias.next.load(Ordering::Relaxed);
     }
-    last.next.store(heir.alias_head.load(Ordering::Relaxed), Ordering::Relaxed);
+    last.next
+        .store(heir.alias_head.load(Ordering::Relaxed), Ordering::Relaxed);
     heir.alias_head.store(slot, Ordering::Relaxed);
-    heir.aliases.store(heir.aliases.load(Ordering::Relaxed) + added, Ordering::Relaxed);
+    heir.aliases
+        .store(heir.aliases.load(Ordering::Relaxed) + added, Ordering::Relaxed);
 }
 
 /// Gives back the aliases whose blocks are all dead. True when live ones had to go too.
@@ -408,6 +423,7 @@ fn scan_aliases(thread: &ThreadState, heir: &CallRecord) -> bool {
     }
     heir.alias_head.store(kept_head, Ordering::Relaxed);
     heir.aliases.store(kept, Ordering::Relaxed);
-    heir.scan_at.store(kept.saturating_mul(2).min(2 * MAX_ALIASES), Ordering::Relaxed);
+    heir.scan_at
+        .store(kept.saturating_mul(2).min(2 * MAX_ALIASES), Ordering::Relaxed);
     is_upper_bound
 }

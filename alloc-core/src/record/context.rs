@@ -68,8 +68,13 @@ impl ContextInfo {
 
 /// Makes the reserved contexts. Called once, before the first event.
 pub(crate) fn init() -> bool {
-    let reserved = [(ContextId::ROOT, ScopeNodeId::ROOT), (ContextId::TRACKER, ScopeNodeId::TRACKER)];
-    reserved.iter().all(|&(context, node)| publish(context, node.0, 0, core::ptr::null_mut(), 0))
+    let reserved = [
+        (ContextId::ROOT, ScopeNodeId::ROOT),
+        (ContextId::TRACKER, ScopeNodeId::TRACKER),
+    ];
+    reserved
+        .iter()
+        .all(|&(context, node)| publish(context, node.0, 0, core::ptr::null_mut(), 0))
 }
 
 /// One past the largest id in use.
@@ -142,7 +147,9 @@ fn reserve_id() -> Option<ContextId> {
 
 /// False when there is no memory for the id, or none for the row that the shared shard needs for it.
 fn publish(context: ContextId, node: u32, hash: u64, frames: *mut usize, shape: u32) -> bool {
-    let Some(segment) = TABLE.get(context.0 as usize / SEGMENT) else { return false };
+    let Some(segment) = TABLE.get(context.0 as usize / SEGMENT) else {
+        return false;
+    };
     // SAFETY: zero is a valid ContextInfo: its fields are atomics of plain integers and a nullable pointer.
     if unsafe { segment.get_or_make(SEGMENT) }.is_none() || !thread::make_shared_row(context) {
         return false;

@@ -36,7 +36,8 @@ impl Counter {
     #[inline(always)]
     pub(crate) fn add(&self, amount: u64) {
         // ORDERING: Release: see `read`. On x86 it is the same plain store.
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Release);
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Release);
     }
     #[inline(always)]
     pub(crate) fn raise(&self, value: u64) {
@@ -54,7 +55,10 @@ impl Counter {
     pub(crate) fn raise_shared(&self, value: i64) {
         let mut now = self.0.load(Ordering::Relaxed);
         while value > now as i64 {
-            match self.0.compare_exchange_weak(now, value as u64, Ordering::Relaxed, Ordering::Relaxed) {
+            match self
+                .0
+                .compare_exchange_weak(now, value as u64, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => return,
                 Err(other) => now = other,
             }
@@ -109,7 +113,11 @@ impl Row {
     }
     /// Live bytes at the last process peak.
     pub(crate) fn bytes_at_peak(&self, peak_mark: u32) -> u64 {
-        if (self.mark.read() >> 32) as u32 == peak_mark { self.at_peak.read() } else { self.live_bytes() }
+        if (self.mark.read() >> 32) as u32 == peak_mark {
+            self.at_peak.read()
+        } else {
+            self.live_bytes()
+        }
     }
 }
 

@@ -16,6 +16,7 @@ use core::sync::atomic::Ordering;
 
 use super::block::{self, Birth, Header, Stamp};
 use super::counters::{LOSSES, Row};
+use super::epoch::Effect;
 use super::peak::{self, Touched};
 use super::settings::{self, Mode};
 use super::thread::{self, ThreadState};
@@ -59,8 +60,15 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
         return alloc_shared(inner, layout, fill);
     };
     let in_front = block::header_is_in_front(layout);
-    let granted =
-        ask(inner, if in_front { block::fronted_layout(size) } else { block::backed_layout(size, align) }, fill);
+    let granted = ask(
+        inner,
+        if in_front {
+            block::fronted_layout(size)
+        } else {
+            block::backed_layout(size, align)
+        },
+        fill,
+    );
     if granted.is_null() {
         thread.busy.store(0, Ordering::Relaxed);
         return granted;
@@ -112,11 +120,7 @@ fn scope_row(thread: &'static ThreadState) -> Option<(&'static Row, ContextId)> 
 /// The row of a stack that the thread's cache does not have.
 #[cold]
 #[inline(never)]
-fn find_site(
-    thread: &'static ThreadState,
-    key: u64,
-    captured: &stack::Captured,
-) -> Option<(&'static Row, ContextId)> {
+fn find_site(thread: &'static ThreadState, key: u64, captured: &stack::Captured) -> Option<(&'static Row, ContextId)> {
     // SAFETY: as in `find_row`; its reference is no longer used.
     let state = unsafe { &*thread.stack.get() };
     let flags = (if captured.truncated { context::TRUNCATED } else { 0 })
@@ -184,7 +188,11 @@ pub(crate) unsafe fn dealloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
     } else {
         // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
         let header = unsafe { block::read_behind(block, size) };
-        if header.is_tracked() { count_free(header, size) } else { count_untracked_free() }
+        if header.is_tracked() {
+            count_free(header, size)
+        } else {
+            count_untracked_free()
+        }
         // SAFETY: `block` is what the inner allocator granted for `backed_layout`.
         unsafe { inner.dealloc(block, block::backed_layout(size, layout.align())) };
     }
@@ -238,21 +246,20 @@ fn count_free_on(thread: &'static ThreadState, row: &'static Row, header: Header
         thread.own_blocks.add(1u64.wrapping_neg());
         thread.own_bytes.add((size as u64).wrapping_neg());
     } else {
-        settle_birth(Some(thread), header, header.context(), -1, -(size as i64));
+        free_birth(Some(thread), header, size);
     }
 }
 
-/// Tells the epoch table and the call that granted the block what became of it: `blocks` and `bytes` are net changes for `holder`.
+/// Tells the epoch table and the call that granted the block that it is freed.
 #[cold]
 #[inline(never)]
-fn settle_birth(thread: Option<&ThreadState>, header: Header, holder: ContextId, blocks: i64, bytes: i64) {
+fn free_birth(thread: Option<&ThreadState>, header: Header, size: usize) {
     let birth = header.birth();
     if birth.epoch() != epoch::current() {
-        epoch::change(holder, birth.epoch(), blocks, bytes);
+        epoch::change(header.context(), birth.epoch(), Effect::free(size));
     }
-    let stamp = birth.stamp();
-    if stamp.is_recorded() {
-        call::released(thread, stamp, -blocks, -bytes);
+    if birth.stamp().is_recorded() {
+        call::released(thread, birth.stamp(), 1, size as i64);
     }
 }
 
@@ -277,7 +284,13 @@ pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
         let (granted, header) = unsafe { block::read_front(block) };
         let event = ReallocEvent::begin();
         // SAFETY: `granted` came from `inner` for `fronted_layout(size)`; the new size is that of a valid layout.
-        let moved = unsafe { inner.realloc(granted, block::fronted_layout(size), block::fronted_layout(new_size).size()) };
+        let moved = unsafe {
+            inner.realloc(
+                granted,
+                block::fronted_layout(size),
+                block::fronted_layout(new_size).size(),
+            )
+        };
         if moved.is_null() {
             event.cancel();
             return moved;
@@ -316,14 +329,18 @@ struct ReallocEvent {
 impl ReallocEvent {
     #[inline(always)]
     fn begin() -> Self {
-        let Some(thread) = thread::current().filter(|thread| !thread.is_occupied()) else { return Self { usual: None } };
+        let Some(thread) = thread::current().filter(|thread| !thread.is_occupied()) else {
+            return Self { usual: None };
+        };
         let mode = settings::mode();
         if mode == Mode::Off {
             return Self { usual: None };
         }
         thread.busy.store(1, Ordering::Relaxed);
         match find_row(thread, mode) {
-            Some((row, context)) => Self { usual: Some((thread, row, context)) },
+            Some((row, context)) => Self {
+                usual: Some((thread, row, context)),
+            },
             None => {
                 thread.busy.store(0, Ordering::Relaxed);
                 Self { usual: None }
@@ -341,12 +358,20 @@ impl ReallocEvent {
     /// Counts the reallocation and makes the block's header: a new holder, the old birth.
     #[inline(always)]
     fn finish(self, header: Header, size: usize, new_size: usize, has_moved: bool) -> Header {
-        let Some((thread, row, context)) = self.usual else { return realloc_unusual(header, size, new_size, has_moved) };
+        let Some((thread, row, context)) = self.usual else {
+            return realloc_unusual(header, size, new_size, has_moved);
+        };
         let from = header.context();
         let header = match thread.row(from) {
-            Some(from_row) => {
-                count_realloc(thread, (row, context), (from_row, from), header, size, new_size, has_moved)
-            }
+            Some(from_row) => count_realloc(
+                thread,
+                (row, context),
+                (from_row, from),
+                header,
+                size,
+                new_size,
+                has_moved,
+            ),
             None => realloc_unusual(header, size, new_size, has_moved),
         };
         thread.busy.store(0, Ordering::Relaxed);
@@ -405,6 +430,7 @@ fn count_realloc(
     Header::new(context, birth)
 }
 
+/// The same for a reallocation: the block keeps its birth, and changes its holder and size.
 #[cold]
 #[inline(never)]
 fn realloc_birth(
@@ -415,8 +441,8 @@ fn realloc_birth(
 ) {
     let birth = header.birth();
     if birth.epoch() != epoch::current() {
-        epoch::change(to, birth.epoch(), 1, new_size as i64);
-        epoch::change(from, birth.epoch(), -1, -(size as i64));
+        epoch::change(to, birth.epoch(), Effect::received(new_size));
+        epoch::change(from, birth.epoch(), Effect::handed_over(size));
     }
     if birth.stamp().is_recorded() {
         call::released(thread, birth.stamp(), 0, size as i64 - new_size as i64);
@@ -443,9 +469,20 @@ fn alloc_untracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mu
 fn alloc_tracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, header: Header) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
     let in_front = block::header_is_in_front(layout);
-    let granted =
-        ask(inner, if in_front { block::fronted_layout(size) } else { block::backed_layout(size, align) }, fill);
-    if granted.is_null() { granted } else { finish(granted, in_front, size, header) }
+    let granted = ask(
+        inner,
+        if in_front {
+            block::fronted_layout(size)
+        } else {
+            block::backed_layout(size, align)
+        },
+        fill,
+    );
+    if granted.is_null() {
+        granted
+    } else {
+        finish(granted, in_front, size, header)
+    }
 }
 
 /// The thread has no state yet, or none any more, or is inside the tracker, or is interrupted while recording.
@@ -457,7 +494,9 @@ fn alloc_unusual<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut 
         LOSSES.dropped_events.add_shared(1);
         return alloc_untracked(inner, layout, fill);
     }
-    let Some(thread) = thread::current_or_register() else { return alloc_shared(inner, layout, fill) };
+    let Some(thread) = thread::current_or_register() else {
+        return alloc_shared(inner, layout, fill);
+    };
     if thread.busy.load(Ordering::Relaxed) != 0 {
         return alloc_shared(inner, layout, fill);
     }
@@ -470,7 +509,9 @@ fn alloc_unusual<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut 
 
 /// What the read side allocates: counted, but no part of the program.
 fn alloc_own<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, thread: &'static ThreadState) -> *mut u8 {
-    let Some(row) = thread.row(ContextId::TRACKER) else { return alloc_shared(inner, layout, fill) };
+    let Some(row) = thread.row(ContextId::TRACKER) else {
+        return alloc_shared(inner, layout, fill);
+    };
     let header = Header::new(ContextId::TRACKER, Birth::new(epoch::current(), Stamp::NONE));
     let granted = alloc_tracked(inner, layout, fill, header);
     if !granted.is_null() {
@@ -539,7 +580,7 @@ fn free_shared(header: Header, size: usize) {
     row.released_bytes.add_shared(size as u64);
     if context != ContextId::TRACKER {
         peak::move_shared(-(size as i64));
-        settle_birth(None, header, context, -1, -(size as i64));
+        free_birth(None, header, size);
     }
 }
 
@@ -553,7 +594,15 @@ fn realloc_unusual(header: Header, size: usize, new_size: usize, has_moved: bool
         && let Some(row) = thread.row(context)
     {
         thread.busy.store(1, Ordering::Relaxed);
-        let header = count_realloc(thread, (row, context), (row, context), header, size, new_size, has_moved);
+        let header = count_realloc(
+            thread,
+            (row, context),
+            (row, context),
+            header,
+            size,
+            new_size,
+            has_moved,
+        );
         thread.busy.store(0, Ordering::Relaxed);
         return header;
     }
@@ -586,7 +635,11 @@ unsafe fn realloc_untracked<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: L
     let (size, align) = (layout.size(), layout.align());
     if settings::mode() != Mode::Off {
         // SAFETY: the caller promises a non-zero `new_size` that makes a valid layout with this alignment.
-        let moved = alloc(inner, unsafe { Layout::from_size_align_unchecked(new_size, align) }, Fill::Any);
+        let moved = alloc(
+            inner,
+            unsafe { Layout::from_size_align_unchecked(new_size, align) },
+            Fill::Any,
+        );
         if !moved.is_null() {
             // SAFETY: both blocks are valid for the smaller size, and the new one was granted while the old one was alive.
             unsafe { ptr::copy_nonoverlapping(block, moved, size.min(new_size)) };

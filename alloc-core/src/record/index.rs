@@ -16,7 +16,10 @@ pub(crate) struct Lazy<T> {
 
 impl<T> Lazy<T> {
     pub(crate) const fn new() -> Self {
-        Self { table: AtomicPtr::new(ptr::null_mut()), claimed: AtomicBool::new(false) }
+        Self {
+            table: AtomicPtr::new(ptr::null_mut()),
+            claimed: AtomicBool::new(false),
+        }
     }
 
     #[inline]
@@ -83,7 +86,14 @@ pub(crate) enum Place {
 
 impl Index {
     pub(crate) const fn new() -> Self {
-        Self { levels: [const { Level { entries: Lazy::new(), used: AtomicU32::new(0) } }; LEVELS] }
+        Self {
+            levels: [const {
+                Level {
+                    entries: Lazy::new(),
+                    used: AtomicU32::new(0),
+                }
+            }; LEVELS],
+        }
     }
 
     fn bits(level: usize) -> u32 {
@@ -130,7 +140,9 @@ impl Index {
                 continue;
             }
             // SAFETY: zero is a valid AtomicU64.
-            let Some(entries) = (unsafe { level.entries.get_or_make(1 << Self::bits(number)) }) else { continue };
+            let Some(entries) = (unsafe { level.entries.get_or_make(1 << Self::bits(number)) }) else {
+                continue;
+            };
             for slot in Self::probe(entries, number, hash.wrapping_mul(0x9e37_79b9_7f4a_7c15)) {
                 let mut now = slot.load(Ordering::Acquire);
                 if now == 0 {
@@ -163,12 +175,18 @@ mod tests {
         static INDEX: Index = Index::new();
         let hash = |id: u32| u64::from(id).wrapping_mul(0xd6e8_feb8_6659_fd93) ^ (u64::from(id) << 40);
         for id in 1..20_000 {
-            assert!(matches!(INDEX.insert(hash(id), id, |other| other == id), Place::Inserted));
+            assert!(matches!(
+                INDEX.insert(hash(id), id, |other| other == id),
+                Place::Inserted
+            ));
         }
         for id in 1..20_000 {
             assert_eq!(INDEX.find(hash(id), |other| other == id), Some(id));
         }
         assert_eq!(INDEX.find(hash(77), |_| false), None);
-        assert!(matches!(INDEX.insert(hash(5), 30_000, |other| other == 5), Place::Found(5)));
+        assert!(matches!(
+            INDEX.insert(hash(5), 30_000, |other| other == 5),
+            Place::Found(5)
+        ));
     }
 }

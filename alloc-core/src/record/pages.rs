@@ -20,7 +20,10 @@ pub(crate) struct Pool {
 
 impl Pool {
     pub(crate) const fn new() -> Self {
-        Self { head: AtomicPtr::new(ptr::null_mut()), taken: AtomicBool::new(false) }
+        Self {
+            head: AtomicPtr::new(ptr::null_mut()),
+            taken: AtomicBool::new(false),
+        }
     }
 
     /// Never waits: a pool in use is treated as empty.

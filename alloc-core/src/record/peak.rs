@@ -97,7 +97,9 @@ pub(crate) fn touch(thread: &'static ThreadState, row: &Row, context: ContextId)
     row.rebase(thread.peak_mark());
     if node != thread.pending_node() {
         settle(thread);
-        thread.expected_mark.set(u64::from(node) | (u64::from(thread.peak_mark()) << 32));
+        thread
+            .expected_mark
+            .set(u64::from(node) | (u64::from(thread.peak_mark()) << 32));
     }
     Touched::Ready
 }
@@ -145,7 +147,11 @@ impl Stretch {
         let base = thread.pending_base.signed();
         let net = thread.net.signed();
         let highest = thread.pending_max.signed().max(thread.run_max.signed()).max(net);
-        Self { node: thread.pending_node(), change: net - base, highest: highest - base }
+        Self {
+            node: thread.pending_node(),
+            change: net - base,
+            highest: highest - base,
+        }
     }
 }
 
@@ -164,7 +170,9 @@ pub(crate) fn begin(thread: &ThreadState) {
     thread.pending_base.set(0);
     thread.pending_max.set(0);
     thread.published.set(0);
-    thread.expected_mark.set(u64::from(ScopeNodeId::ROOT.0) | (u64::from(thread.peak_mark().wrapping_add(1)) << 32));
+    thread
+        .expected_mark
+        .set(u64::from(ScopeNodeId::ROOT.0) | (u64::from(thread.peak_mark().wrapping_add(1)) << 32));
     after_publication(thread, LIVE.signed());
 }
 
@@ -201,7 +209,11 @@ fn leave_window(thread: &ThreadState, net: i64) {
         thread.peak_net.set(net as u64);
         thread.bump_peak_mark();
     }
-    if (net - thread.published.signed()).abs() > FLUSH_BYTES { publish(thread) } else { open_window(thread) }
+    if (net - thread.published.signed()).abs() > FLUSH_BYTES {
+        publish(thread)
+    } else {
+        open_window(thread)
+    }
 }
 
 /// Live bytes of the process at this thread's highest point since its publication.
@@ -238,7 +250,12 @@ pub(crate) fn of_process(threads: impl Iterator<Item = &'static ThreadState>) ->
 
 /// What a node row has not published, to its node.
 pub(crate) fn take_delta(row: &NodeRow, each: impl FnOnce(i64, i64, i64, i64)) {
-    each(row.delta.signed(), row.delta_max.signed(), row.own_delta.signed(), row.own_delta_max.signed());
+    each(
+        row.delta.signed(),
+        row.delta_max.signed(),
+        row.own_delta.signed(),
+        row.own_delta_max.signed(),
+    );
     for zero in [&row.delta, &row.delta_max, &row.own_delta, &row.own_delta_max] {
         zero.set(0);
     }

@@ -36,7 +36,12 @@ impl ScopeSite {
     /// A site of the given name at `file:line`.
     #[must_use]
     pub const fn new(name: &'static str, file: &'static str, line: u32) -> Self {
-        Self { name, file, line, id: AtomicU32::new(0) }
+        Self {
+            name,
+            file,
+            line,
+            id: AtomicU32::new(0),
+        }
     }
 
     #[inline(always)]
@@ -70,7 +75,10 @@ impl ScopeSite {
     }
 
     fn bytes(&self) -> impl Iterator<Item = u8> {
-        self.name.bytes().chain(self.file.bytes()).chain(self.line.to_le_bytes())
+        self.name
+            .bytes()
+            .chain(self.file.bytes())
+            .chain(self.line.to_le_bytes())
     }
 }
 
@@ -114,7 +122,10 @@ impl SiteInfo {
         self.text(0, self.name_bytes.load(Ordering::Relaxed))
     }
     pub(crate) fn file(&self) -> &'static str {
-        self.text(self.name_bytes.load(Ordering::Relaxed), self.file_bytes.load(Ordering::Relaxed))
+        self.text(
+            self.name_bytes.load(Ordering::Relaxed),
+            self.file_bytes.load(Ordering::Relaxed),
+        )
     }
     pub(crate) fn line(&self) -> u32 {
         self.line.load(Ordering::Relaxed)
@@ -159,7 +170,10 @@ static NEXT_SITE: AtomicU32 = AtomicU32::new(1);
 static NEXT_NODE: AtomicU32 = AtomicU32::new(3);
 
 fn reserve(next: &AtomicU32) -> Option<u32> {
-    next.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |id| ((id as usize) < MAX_NODES).then_some(id + 1)).ok()
+    next.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |id| {
+        ((id as usize) < MAX_NODES).then_some(id + 1)
+    })
+    .ok()
 }
 
 fn entry<T>(table: &'static Table<T>, id: u32) -> Option<&'static T> {
@@ -202,7 +216,12 @@ pub(crate) fn parent_of(node: u32) -> u32 {
 
 /// Makes the reserved nodes. Called once, before the first event.
 pub(crate) fn init() -> bool {
-    [(ScopeNodeId::ROOT, ContextId::ROOT), (ScopeNodeId::TRACKER, ContextId::TRACKER)].iter().all(|(node, context)| {
+    [
+        (ScopeNodeId::ROOT, ContextId::ROOT),
+        (ScopeNodeId::TRACKER, ContextId::TRACKER),
+    ]
+    .iter()
+    .all(|(node, context)| {
         make(&NODES, node.0).is_some_and(|info| {
             info.context.store(context.0, Ordering::Release);
             true
@@ -320,8 +339,13 @@ fn target(thread: &'static ThreadState, scope: u32) -> Option<Target> {
 #[cold]
 #[inline(never)]
 fn fill(thread: &'static ThreadState, slot: &ScopeSlot, key: u64, parent: u32, scope: u32) -> Option<Target> {
-    let target = if scope == 0 { None } else { node_target(thread, find_node(parent, scope)?) }?;
-    slot.row.store(core::ptr::from_ref(target.row).cast_mut(), Ordering::Relaxed);
+    let target = if scope == 0 {
+        None
+    } else {
+        node_target(thread, find_node(parent, scope)?)
+    }?;
+    slot.row
+        .store(core::ptr::from_ref(target.row).cast_mut(), Ordering::Relaxed);
     slot.node.store(target.node, Ordering::Relaxed);
     slot.context.store(target.context, Ordering::Relaxed);
     slot.key.store(key, Ordering::Relaxed);
@@ -329,7 +353,11 @@ fn fill(thread: &'static ThreadState, slot: &ScopeSlot, key: u64, parent: u32, s
 }
 
 fn node_target(thread: &'static ThreadState, node: u32) -> Option<Target> {
-    Some(Target { node, context: node_info(node)?.context(), row: thread.node_row(node)? })
+    Some(Target {
+        node,
+        context: node_info(node)?.context(),
+        row: thread.node_row(node)?,
+    })
 }
 
 /// What a thread goes back to when a scope is left.
@@ -387,7 +415,9 @@ impl Frame {
             thread.set_stamp(call.stamp);
             thread.own_blocks.set(call.own_blocks as u64);
             thread.own_bytes.set(call.own_bytes as u64);
-            thread.upper_bound.store(u32::from(call.is_upper_bound), Ordering::Relaxed);
+            thread
+                .upper_bound
+                .store(u32::from(call.is_upper_bound), Ordering::Relaxed);
         }
         let depth = thread.depth.load(Ordering::Relaxed) + 1;
         thread.depth.store(depth, Ordering::Relaxed);
@@ -416,9 +446,11 @@ impl Frame {
     #[inline(always)]
     fn is_open(&self) -> bool {
         self.thread.depth.load(Ordering::Relaxed) >= self.depth
-            && self.thread.open_frames.get(self.depth as usize).is_none_or(|place| {
-                place.load(Ordering::Relaxed) == self.serial
-            })
+            && self
+                .thread
+                .open_frames
+                .get(self.depth as usize)
+                .is_none_or(|place| place.load(Ordering::Relaxed) == self.serial)
     }
 
     /// Ends a frame that an outer one has left already. Its blocks stay where they were counted; its call has no figures.
@@ -492,7 +524,9 @@ impl Frame {
         }
         let thread = self.thread;
         let count = thread.ready_count.load(Ordering::Relaxed);
-        let Some(place) = thread.ready.get(count as usize) else { return false };
+        let Some(place) = thread.ready.get(count as usize) else {
+            return false;
+        };
         place.store(stamp.0, Ordering::Relaxed);
         thread.ready_count.store(count + 1, Ordering::Relaxed);
         true
@@ -551,7 +585,9 @@ pub struct ScopeGuard {
 
 impl core::fmt::Debug for ScopeGuard {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.debug_struct("ScopeGuard").field("is_recording", &self.frame.is_some()).finish()
+        f.debug_struct("ScopeGuard")
+            .field("is_recording", &self.frame.is_some())
+            .finish()
     }
 }
 
@@ -565,10 +601,16 @@ pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
         let target = target(thread, site.id())?;
         target.row.entered.add(1);
         let is_recursive = target.row.open.get() != 0;
-        let call = CallState { stamp: if is_recursive { Stamp::NONE } else { next_stamp(thread) }, ..CallState::NEW };
+        let call = CallState {
+            stamp: if is_recursive { Stamp::NONE } else { next_stamp(thread) },
+            ..CallState::NEW
+        };
         Some(Frame::push(thread, target, is_recursive, &call))
     });
-    ScopeGuard { frame, _not_send: PhantomData }
+    ScopeGuard {
+        frame,
+        _not_send: PhantomData,
+    }
 }
 
 impl Drop for ScopeGuard {
@@ -582,7 +624,11 @@ impl Drop for ScopeGuard {
         frame.pop();
         if !frame.is_recursive {
             let (allocations, bytes) = (measured.allocations, measured.bytes);
-            frame.end_call(&Figures { allocations, bytes, peak: measured.peak.max(0) as u64 });
+            frame.end_call(&Figures {
+                allocations,
+                bytes,
+                peak: measured.peak.max(0) as u64,
+            });
         }
     }
 }
@@ -637,8 +683,16 @@ pub(crate) struct PollGuard<'call> {
 /// Enters the scope of an async call for one poll. The call's node is fixed at its first.
 #[inline]
 pub(crate) fn enter_poll<'call>(site: &'static ScopeSite, call: &'call mut CallState) -> PollGuard<'call> {
-    let frame = if call.node == 0 { first_poll(site, call) } else { later_poll(call) };
-    PollGuard { frame, call, is_last: false }
+    let frame = if call.node == 0 {
+        first_poll(site, call)
+    } else {
+        later_poll(call)
+    };
+    PollGuard {
+        frame,
+        call,
+        is_last: false,
+    }
 }
 
 fn first_poll(site: &'static ScopeSite, call: &mut CallState) -> Option<Frame> {
@@ -688,7 +742,11 @@ impl Drop for PollGuard<'_> {
         if self.is_last {
             call.node = 0;
             let (allocations, bytes, peak) = (call.allocations, call.bytes, call.peak.max(0) as u64);
-            return frame.end_call(&Figures { allocations, bytes, peak });
+            return frame.end_call(&Figures {
+                allocations,
+                bytes,
+                peak,
+            });
         }
         call.stamp = thread.stamp();
         call.own_blocks = thread.own_blocks.signed();

@@ -33,7 +33,9 @@ impl Mode {
         }
     }
     fn from_name(name: &[u8]) -> Option<Self> {
-        [Self::Exact, Self::Scopes, Self::Off].into_iter().find(|mode| mode.name().as_bytes() == name)
+        [Self::Exact, Self::Scopes, Self::Off]
+            .into_iter()
+            .find(|mode| mode.name().as_bytes() == name)
     }
 }
 
@@ -129,7 +131,6 @@ pub(crate) fn snapshot_path() -> Option<&'static CStr> {
     text(&SNAPSHOT)
 }
 
-
 /// Reads the environment. Called once, before the first event.
 pub(crate) fn init() {
     START_NS.store(sys::monotonic_ns(), Ordering::Relaxed);
@@ -150,7 +151,11 @@ pub(crate) fn init() {
         if let Some(value) = sys::env("ALLOCSCOPE_MEMORY_MIB") {
             match number(value, 1, 1 << 20) {
                 Some(mebibytes) => limit = (mebibytes as usize) << 20,
-                None => refuse("ALLOCSCOPE_MEMORY_MIB", value, "a number of MiB from 1 to 1048576; using 256"),
+                None => refuse(
+                    "ALLOCSCOPE_MEMORY_MIB",
+                    value,
+                    "a number of MiB from 1 to 1048576; using 256",
+                ),
             }
         }
         for (name, place) in [("ALLOCSCOPE_REPORT", &REPORT), ("ALLOCSCOPE_SNAPSHOT", &SNAPSHOT)] {
@@ -173,9 +178,20 @@ fn number(value: &CStr, least: u32, most: u32) -> Option<u32> {
 fn refuse(name: &str, value: &CStr, accepted: &str) {
     let mut line = [0u8; 256];
     let mut length = 0;
-    for part in [b"allocscope: ", name.as_bytes(), b"=\"", value.to_bytes(), b"\" is not usable: it takes ", accepted.as_bytes()] {
+    for part in [
+        b"allocscope: ",
+        name.as_bytes(),
+        b"=\"",
+        value.to_bytes(),
+        b"\" is not usable: it takes ",
+        accepted.as_bytes(),
+    ] {
         // A value too long for the line is cut; room for the rest of the sentence is kept.
-        let room = if part.as_ptr() == value.as_ptr().cast() { 60 } else { usize::MAX };
+        let room = if part.as_ptr() == value.as_ptr().cast() {
+            60
+        } else {
+            usize::MAX
+        };
         for &byte in part.iter().take(room) {
             if let Some(place) = line.get_mut(length).filter(|_| length < 255) {
                 *place = if byte.is_ascii_control() { b'?' } else { byte };

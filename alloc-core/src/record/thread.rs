@@ -133,14 +133,22 @@ static NODE_POOL: Pool = Pool::new();
 pub(crate) fn current() -> Option<&'static ThreadState> {
     let state = STATE.with(Cell::get);
     // SAFETY: a pointer above WITHOUT was stored by `register`; states live as long as the process.
-    if state.addr() > 1 { Some(unsafe { &*state }) } else { None }
+    if state.addr() > 1 {
+        Some(unsafe { &*state })
+    } else {
+        None
+    }
 }
 
 /// The calling thread's state, made now if this is its first event.
 #[cold]
 #[inline(never)]
 pub(crate) fn current_or_register() -> Option<&'static ThreadState> {
-    if STATE.with(Cell::get).is_null() { register() } else { current() }
+    if STATE.with(Cell::get).is_null() {
+        register()
+    } else {
+        current()
+    }
 }
 
 /// True once the tables exist. The first caller makes them.
@@ -197,7 +205,9 @@ fn register() -> Option<&'static ThreadState> {
 /// A state whose thread has ended and been counted. Never waits.
 fn reuse() -> Option<&'static ThreadState> {
     let registry = Registry::try_lock()?;
-    let found = registry.states().find(|state| state.status.load(Ordering::Relaxed) == UNUSED)?;
+    let found = registry
+        .states()
+        .find(|state| state.status.load(Ordering::Relaxed) == UNUSED)?;
     found.status.store(LIVE, Ordering::Relaxed);
     Some(found)
 }
@@ -246,7 +256,8 @@ impl ThreadState {
     pub(crate) fn set_node(&self, node: u32, context: u32) {
         self.node.store(node, Ordering::Relaxed);
         self.scope_context.store(context, Ordering::Relaxed);
-        self.site_salt.set(self.salt.get() ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        self.site_salt
+            .set(self.salt.get() ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     }
 
     /// Leaves every scope.
@@ -325,16 +336,23 @@ impl InTracker {
     pub(crate) fn enter() -> Self {
         let thread = current_or_register();
         if let Some(thread) = thread {
-            thread.inside.store(thread.inside.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            thread
+                .inside
+                .store(thread.inside.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
         }
-        Self { thread, _not_send: core::marker::PhantomData }
+        Self {
+            thread,
+            _not_send: core::marker::PhantomData,
+        }
     }
 }
 
 impl Drop for InTracker {
     fn drop(&mut self) {
         if let Some(thread) = self.thread {
-            thread.inside.store(thread.inside.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+            thread
+                .inside
+                .store(thread.inside.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
         }
     }
 }
@@ -392,7 +410,9 @@ pub(crate) fn copied_shared(context: ContextId, bytes: u64) {
 unsafe extern "C" fn on_thread_exit(state: *mut c_void) {
     STATE.with(|current| current.set(WITHOUT));
     // SAFETY: the value armed in `register` is a state, which lives as long as the process.
-    let Some(state) = (unsafe { state.cast::<ThreadState>().as_ref() }) else { return };
+    let Some(state) = (unsafe { state.cast::<ThreadState>().as_ref() }) else {
+        return;
+    };
     peak::flush(state);
     // ORDERING: Release: whoever folds the state sees all that its thread wrote.
     state.status.store(ENDED, Ordering::Release);
@@ -434,12 +454,16 @@ impl Registry {
 
     /// States of threads that run, or have ended and are not folded yet.
     pub(crate) fn threads(&self) -> impl Iterator<Item = &'static ThreadState> {
-        self.states().filter(|state| state.status.load(Ordering::Acquire) != UNUSED)
+        self.states()
+            .filter(|state| state.status.load(Ordering::Acquire) != UNUSED)
     }
 
     /// Moves the figures of ended threads to the shared shard.
     pub(crate) fn fold_ended(&self) {
-        for state in self.states().filter(|state| state.status.load(Ordering::Acquire) == ENDED) {
+        for state in self
+            .states()
+            .filter(|state| state.status.load(Ordering::Acquire) == ENDED)
+        {
             fold(state);
             state.status.store(UNUSED, Ordering::Release);
         }
@@ -461,9 +485,15 @@ fn fold(state: &'static ThreadState) {
         if row.node() == 0 {
             return;
         }
-        let Some(total) = shared_row(ContextId(context as u32)) else { return };
+        let Some(total) = shared_row(ContextId(context as u32)) else {
+            return;
+        };
         total.rebase(serial);
-        total.at_peak.add_shared(if is_current { row.bytes_at_peak(mark) } else { row.live_bytes() });
+        total.at_peak.add_shared(if is_current {
+            row.bytes_at_peak(mark)
+        } else {
+            row.live_bytes()
+        });
         // The allocation side before the free side, as everywhere.
         total.allocations.add_shared(row.allocations.get());
         total.reallocations.add_shared(row.reallocations.get());
@@ -487,11 +517,22 @@ fn fold(state: &'static ThreadState) {
     unsafe { state.growth.drain(&GROWTH_POOL) };
     // SAFETY: as above.
     unsafe { state.nodes.drain(&NODE_POOL) };
-    for ready in state.ready.iter().take(state.ready_count.swap(0, Ordering::Relaxed) as usize) {
+    for ready in state
+        .ready
+        .iter()
+        .take(state.ready_count.swap(0, Ordering::Relaxed) as usize)
+    {
         state.slots.put(Stamp(ready.load(Ordering::Relaxed)).slot());
     }
     state.slots.drain();
-    for zero in [&state.net, &state.run_max, &state.own_blocks, &state.own_bytes, &state.published, &state.call_max] {
+    for zero in [
+        &state.net,
+        &state.run_max,
+        &state.own_blocks,
+        &state.own_bytes,
+        &state.published,
+        &state.call_max,
+    ] {
         zero.set(0);
     }
     state.allocations.set(0);

@@ -3,6 +3,8 @@
 //! Called during the first allocation of a process or a thread, so nothing here may allocate from Rust or take a lock of
 //! ours. Cost: system calls, all on cold paths.
 
+pub(crate) mod unwind;
+
 use core::ffi::{CStr, c_char, c_void};
 use core::ptr::{self, NonNull};
 
@@ -127,7 +129,9 @@ pub(crate) fn monotonic_ns() -> u64 {
     let mut now = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `now` is a valid place to write.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut now) };
-    (now.tv_sec as u64).wrapping_mul(1_000_000_000).wrapping_add(now.tv_nsec as u64)
+    (now.tv_sec as u64)
+        .wrapping_mul(1_000_000_000)
+        .wrapping_add(now.tv_nsec as u64)
 }
 
 /// Random bits for the id of this run.
@@ -138,7 +142,11 @@ pub(crate) fn random() -> u64 {
     let filled = unsafe { libc::getrandom((&raw mut bits).cast(), size_of::<u64>(), libc::GRND_NONBLOCK) };
     #[cfg(not(target_os = "linux"))]
     let filled = 0;
-    if filled == 8 { bits } else { monotonic_ns().wrapping_mul(0x9e37_79b9_7f4a_7c15) }
+    if filled == 8 {
+        bits
+    } else {
+        monotonic_ns().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
 }
 
 /// A loaded executable or library.
@@ -168,15 +176,27 @@ pub(crate) fn for_each_module(mut each: impl FnMut(LoadedModule<'_>)) {
         // SAFETY: the loader promises `dlpi_phnum` headers at `dlpi_phdr`.
         let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
         let load_address = info.dlpi_addr as usize;
-        let loaded = headers.iter().filter(|header| header.p_type == libc::PT_LOAD && header.p_memsz > 0);
-        let start = loaded.clone().map(|header| load_address.wrapping_add(header.p_vaddr as usize)).min();
-        let end = loaded.map(|header| load_address.wrapping_add((header.p_vaddr + header.p_memsz) as usize - 1)).max();
-        let (Some(start), Some(end)) = (start, end) else { return 0 };
-        let notes = headers.iter().filter(|header| header.p_type == libc::PT_NOTE).map(|header| {
-            let address = load_address.wrapping_add(header.p_vaddr as usize);
-            // SAFETY: a note segment lies in a loaded one, so its bytes are mapped and readable while the module is loaded.
-            unsafe { core::slice::from_raw_parts(address as *const u8, header.p_memsz as usize) }
-        });
+        let loaded = headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD && header.p_memsz > 0);
+        let start = loaded
+            .clone()
+            .map(|header| load_address.wrapping_add(header.p_vaddr as usize))
+            .min();
+        let end = loaded
+            .map(|header| load_address.wrapping_add((header.p_vaddr + header.p_memsz) as usize - 1))
+            .max();
+        let (Some(start), Some(end)) = (start, end) else {
+            return 0;
+        };
+        let notes = headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_NOTE)
+            .map(|header| {
+                let address = load_address.wrapping_add(header.p_vaddr as usize);
+                // SAFETY: a note segment lies in a loaded one, so its bytes are mapped and readable while the module is loaded.
+                unsafe { core::slice::from_raw_parts(address as *const u8, header.p_memsz as usize) }
+            });
         let path = if info.dlpi_name.is_null() {
             &[]
         } else {
