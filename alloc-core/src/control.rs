@@ -143,7 +143,7 @@ fn read_tables() -> Reading {
     }
     // The list is read again: threads that began meanwhile may have granted what was freed above.
     for thread in registry.threads() {
-        let mark = thread.peak_mark();
+        let mark = thread.peak_mark.load(Ordering::Relaxed);
         let is_current = thread.seen_serial.load(Ordering::Relaxed) == serial;
         thread.rows.for_each(|index, row| {
             if let Some(sum) = sums.get_mut(index) {
@@ -250,7 +250,6 @@ fn read_calls<'a>(total: &'a NodeRow, rows: impl Iterator<Item = &'a NodeRow>) -
         calls.bytes += row.bytes.read();
         calls.sum_peak_bytes += row.sum_peak.read();
         calls.retained_bytes += row.retained_bytes.read();
-        calls.retained_blocks += row.retained_blocks.read();
         calls.upper_bound_calls += row.upper_bound.read();
         calls.max_allocations = calls.max_allocations.max(row.max_allocations.read());
         calls.max_bytes = calls.max_bytes.max(row.max_bytes.read());

@@ -144,8 +144,6 @@ pub struct CallStats {
     pub max_peak_bytes: u64,
     /// Bytes granted in a call and alive at its end, summed over calls.
     pub retained_bytes: u64,
-    /// Blocks granted in a call and alive at its end, summed over calls.
-    pub retained_blocks: u64,
     /// Largest retained bytes of one call.
     pub max_retained_bytes: u64,
     /// Calls whose peak and retained are upper bounds, because no call record was free.
