@@ -73,8 +73,8 @@ impl Stamp {
 
 impl Birth {
     #[inline(always)]
-    pub(crate) fn new(epoch: u32, stamp: Stamp) -> Self {
-        Self((u64::from(epoch) << EPOCH_SHIFT) | (u64::from(stamp.0) << STAMP_SHIFT))
+    pub(crate) const fn new(epoch: u32, stamp: Stamp) -> Self {
+        Self(((epoch as u64) << EPOCH_SHIFT) | ((stamp.0 as u64) << STAMP_SHIFT))
     }
     /// A birth from its two parts, each in its bit position (`bits` of a birth whose other part is zero).
     #[inline(always)]
@@ -86,7 +86,7 @@ impl Birth {
         Self(bits)
     }
     #[inline(always)]
-    pub(crate) fn bits(self) -> u64 {
+    pub(crate) const fn bits(self) -> u64 {
         self.0
     }
     #[inline(always)]

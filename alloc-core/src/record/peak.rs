@@ -114,8 +114,8 @@ pub(crate) fn touch(thread: &'static ThreadState, row: &Row, context: ContextId)
     if node != thread.pending_node.load(Ordering::Relaxed) {
         settle(thread);
         thread.pending_node.store(node, Ordering::Relaxed);
-        thread.expect();
     }
+    thread.expect();
     Touched::Ready
 }
 

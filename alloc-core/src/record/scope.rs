@@ -11,11 +11,11 @@ use core::marker::PhantomData;
 use core::ptr;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::block::Stamp;
+use super::block::{Birth, Stamp};
 use super::counters::{Counter, NodeRow};
 use super::index::{Index, Lazy, Place};
 use super::settings::{self, Mode};
-use super::thread::{self, SCOPES, ThreadState};
+use super::thread::{self, LAZY_BITS, SCOPES, ThreadState};
 use super::{arena, call, context, peak};
 use crate::ids::{ContextId, ScopeNodeId};
 
@@ -351,15 +351,17 @@ struct Frame {
     thread: &'static ThreadState,
     row: &'static NodeRow,
     outer_scope: &'static NodeRow,
-    outer_stamp: Stamp,
+    outer_own_bits: u64,
+    outer_birth_bits: u64,
     outer_call_max: i64,
     outer_correction: i64,
     entry_net: i64,
     entry_allocations: u64,
     entry_granted: u64,
     depth: u32,
-    /// A call of the same node is open further out: this one is part of it.
-    is_recursive: bool,
+    /// Not 0: a call of the same node is open further out, and this one is part of it. (An integer: a `bool` would lend its
+    /// niche to `Option<Frame>` and make every copy of a frame piecemeal.)
+    recursive: u32,
 }
 
 /// What a frame measured.
@@ -372,33 +374,35 @@ struct Measured {
 }
 
 impl Frame {
-    /// Enters `row`'s node; a call of its own goes on with `stamp` and `correction`.
+    /// Enters `row`'s node. The caller gives the thread the stamp and the correction of a call of its own.
     #[inline(always)]
-    fn push(thread: &'static ThreadState, row: &'static NodeRow, own_call: Option<(Stamp, i64)>) -> Self {
+    fn push(thread: &'static ThreadState, row: &'static NodeRow, is_recursive: bool) -> Self {
         let net = thread.fold_run();
         let depth = thread.depth.load(Ordering::Relaxed) + 1;
         let frame = Self {
             thread,
             row,
             outer_scope: thread.scope(),
-            outer_stamp: thread.stamp(),
+            outer_own_bits: thread.own_bits.get(),
+            outer_birth_bits: thread.birth_bits.get(),
             outer_call_max: thread.call_max.signed(),
             outer_correction: thread.correction.signed(),
             entry_net: net,
             entry_allocations: thread.allocations.get(),
             entry_granted: thread.granted.get(),
             depth,
-            is_recursive: own_call.is_none(),
+            recursive: u32::from(is_recursive),
         };
         thread.depth.store(depth, Ordering::Relaxed);
         thread.set_scope(row);
         thread.call_max.set(net as u64);
         row.open.set(row.open.get() + 1);
-        if let Some((stamp, correction)) = own_call {
-            thread.correction.set(correction as u64);
-            thread.set_stamp(stamp);
-        }
         frame
+    }
+
+    #[inline(always)]
+    fn is_recursive(&self) -> bool {
+        self.recursive != 0
     }
 
     /// False when an outer frame was left before: it has taken this one with it.
@@ -416,14 +420,14 @@ impl Frame {
         if self.thread.depth.load(Ordering::Relaxed) > self.depth {
             // Scopes inside are still open: they end with this one. LIMIT: its call has no figures.
             self.leave();
-            if !self.is_recursive {
+            if !self.is_recursive() {
                 call::abandon(self.thread, self.thread.stamp());
-                self.restore_call(self.outer_stamp, 0, 0);
+                self.resume_outer(0, 0);
             }
         } else {
             self.row.open.set(self.row.open.get() - 1);
-            if !self.is_recursive {
-                call::abandon(self.thread, self.outer_stamp);
+            if !self.is_recursive() {
+                call::abandon(self.thread, self.outer_stamp());
             }
         }
     }
@@ -446,13 +450,17 @@ impl Frame {
         }
     }
 
+    fn outer_stamp(&self) -> Stamp {
+        Birth::from_bits(self.outer_own_bits).stamp()
+    }
+
     /// Goes back to the enclosing call. It counts `inherited` bytes of what this frame did, which moved `net` by as much as given.
     #[inline(always)]
-    fn restore_call(&self, stamp: Stamp, inherited: i64, net: i64) {
+    fn resume_outer(&self, inherited: i64, net: i64) {
         self.thread
             .correction
             .set((self.outer_correction + inherited - net) as u64);
-        self.thread.set_stamp(stamp);
+        self.thread.resume_call(self.outer_own_bits, self.outer_birth_bits);
     }
 
     /// Ends the call that this frame, its last, belongs to. `own_bytes`: what it granted minus what it released of it itself.
@@ -468,22 +476,26 @@ impl Frame {
             row.max_bytes.raise(figures.bytes);
             row.max_peak.raise(figures.peak);
         }
-        let stamp = self.thread.stamp();
-        if own_bytes == 0 && (stamp == Stamp::LAZY || self.keep_for_next_call(stamp)) {
-            return self.restore_call(self.outer_stamp, 0, net);
+        if own_bytes == 0 && self.keep_for_next_call(figures) {
+            return self.resume_outer(0, net);
         }
-        self.end_with_survivors(stamp, own_bytes, net);
+        self.end_with_survivors(own_bytes, net);
     }
 
-    /// True when the record is as good as new; then the thread's next call gets it.
+    /// True when the call needs no end: it has no record, or one as good as new, which the thread's next call gets.
     #[inline(always)]
-    fn keep_for_next_call(&self, stamp: Stamp) -> bool {
+    fn keep_for_next_call(&self, figures: &Figures) -> bool {
         let thread = self.thread;
+        if thread.own_bits.get() == LAZY_BITS {
+            return true;
+        }
+        let stamp = thread.stamp();
         let count = thread.ready_count.load(Ordering::Relaxed);
         let Some(place) = thread.ready.get(count as usize) else {
             return false;
         };
-        if !call::is_pristine(stamp) {
+        // A call that granted nothing leaves its record as it was.
+        if figures.bytes != 0 && !call::is_pristine(stamp) || !stamp.is_recorded() {
             return false;
         }
         place.store(stamp.0, Ordering::Relaxed);
@@ -493,10 +505,11 @@ impl Frame {
 
     #[cold]
     #[inline(never)]
-    fn end_with_survivors(&self, stamp: Stamp, own_bytes: i64, net: i64) {
+    fn end_with_survivors(&self, own_bytes: i64, net: i64) {
         let (thread, row) = (self.thread, self.row);
+        let stamp = thread.stamp();
         let is_upper_bound = call::is_upper_bound(stamp);
-        let ended = call::end(thread, stamp, own_bytes, self.outer_stamp);
+        let ended = call::end(thread, stamp, own_bytes, self.outer_stamp());
         let survivors = ended.survivor_bytes.max(0) as u64;
         row.retained_bytes.add(survivors);
         row.max_retained.raise(survivors);
@@ -505,7 +518,8 @@ impl Frame {
             row.upper_bound.add(1);
             outer = call::mark_upper_bound(outer);
         }
-        self.restore_call(outer, ended.inherited_bytes, net);
+        self.resume_outer(ended.inherited_bytes, net);
+        thread.set_stamp(outer);
     }
 }
 
@@ -515,17 +529,13 @@ struct Figures {
     peak: u64,
 }
 
-/// A record that the thread has ready, or none yet.
+/// A record that the thread has ready.
 #[inline(always)]
-fn next_stamp(thread: &ThreadState) -> Stamp {
-    let count = thread.ready_count.load(Ordering::Relaxed);
-    match thread.ready.get(count.wrapping_sub(1) as usize) {
-        Some(ready) => {
-            thread.ready_count.store(count - 1, Ordering::Relaxed);
-            Stamp(ready.load(Ordering::Relaxed))
-        }
-        None => Stamp::LAZY,
-    }
+fn ready_stamp(thread: &ThreadState) -> Option<Stamp> {
+    let left = thread.ready_count.load(Ordering::Relaxed).wrapping_sub(1);
+    let stamp = Stamp(thread.ready.get(left as usize)?.load(Ordering::Relaxed));
+    thread.ready_count.store(left, Ordering::Relaxed);
+    Some(stamp)
 }
 
 /// The thread to enter a scope on; `None` when nothing is to be recorded.
@@ -558,26 +568,30 @@ impl core::fmt::Debug for ScopeGuard {
 ///
 /// # Overhead
 /// About ten nanoseconds for entering and leaving; nothing in mode `off`, or for a program whose global allocator is another.
-#[inline]
+#[must_use]
 pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
-    let frame = entering_thread().and_then(|thread| {
-        let row = target(thread, site.id())?;
-        row.entered.add(1);
-        let own_call = if row.open.get() == 0 {
-            Some((next_stamp(thread), 0))
-        } else {
-            None
+    let entered = entering_thread().and_then(|thread| Some((thread, target(thread, site.id())?)));
+    let Some((thread, row)) = entered else {
+        return ScopeGuard {
+            frame: None,
+            _not_send: PhantomData,
         };
-        Some(Frame::push(thread, row, own_call))
-    });
-    ScopeGuard {
-        frame,
+    };
+    row.entered.add(1);
+    let is_recursive = row.open.get() != 0;
+    // PERF: built in place; a frame copied from one `Option` to another cost 40 instructions.
+    let guard = ScopeGuard {
+        frame: Some(Frame::push(thread, row, is_recursive)),
         _not_send: PhantomData,
+    };
+    if !is_recursive {
+        thread.correction.set(0);
+        thread.start_call(ready_stamp(thread));
     }
+    guard
 }
 
 impl Drop for ScopeGuard {
-    #[inline]
     fn drop(&mut self) {
         let Some(frame) = &self.frame else { return };
         if !frame.is_open() {
@@ -590,7 +604,7 @@ impl Drop for ScopeGuard {
             peak,
             net,
         } = frame.leave();
-        if !frame.is_recursive {
+        if !frame.is_recursive() {
             frame.end_call(
                 &Figures {
                     allocations,
@@ -638,13 +652,13 @@ impl CallState {
         self.node != 0
     }
 
-    /// The stamp and the correction that a poll starts with.
-    fn resume(&self) -> Option<(Stamp, i64)> {
-        if self.is_recursive {
-            None
-        } else {
-            Some((self.stamp, self.own_bytes))
+    fn push(&self, thread: &'static ThreadState, row: &'static NodeRow) -> Frame {
+        let frame = Frame::push(thread, row, self.is_recursive);
+        if !self.is_recursive {
+            thread.correction.set(self.own_bytes as u64);
+            thread.set_stamp(self.stamp);
         }
+        frame
     }
 
     fn first_poll(&mut self, site: &'static ScopeSite) -> Option<Frame> {
@@ -653,7 +667,7 @@ impl CallState {
         row.entered.add(1);
         self.node = row.node.load(Ordering::Relaxed);
         self.is_recursive = row.open.get() != 0;
-        Some(Frame::push(thread, row, self.resume()))
+        Some(self.push(thread, row))
     }
 
     /// A call that was begun is followed to its end, whatever the mode is now.
@@ -666,7 +680,7 @@ impl CallState {
             self.released_elsewhere = released;
             call::set_runner(self.stamp, thread.index());
         }
-        Some(Frame::push(thread, row, self.resume()))
+        Some(self.push(thread, row))
     }
 }
 
@@ -713,7 +727,7 @@ impl Drop for PollGuard<'_> {
         if self.is_last {
             call.node = 0;
         }
-        if frame.is_recursive {
+        if frame.is_recursive() {
             return;
         }
         call.allocations += measured.allocations;
@@ -736,6 +750,6 @@ impl Drop for PollGuard<'_> {
         }
         call.stamp = frame.thread.stamp();
         call::set_runner(call.stamp, 0);
-        frame.restore_call(frame.outer_stamp, 0, measured.net);
+        frame.resume_outer(0, measured.net);
     }
 }

@@ -105,6 +105,11 @@ const UNUSED: u32 = 0;
 const LIVE: u32 = 1;
 const ENDED: u32 = 2;
 
+/// `own_bits` of a call that has no record yet.
+pub(crate) const LAZY_BITS: u64 = Birth::new(0, Stamp::LAZY).bits();
+/// A mark that no row has.
+const UNEXPECTED: u64 = u64::MAX;
+
 /// What stands for the state of a thread that has none: occupied, so that nobody looks further.
 struct Nobody(Occupied);
 /// Not registered yet.
@@ -274,7 +279,6 @@ impl ThreadState {
         Birth::from_bits(self.own_bits.get()).stamp()
     }
 
-    #[inline(always)]
     pub(crate) fn set_stamp(&self, stamp: Stamp) {
         let bits = Birth::new(0, stamp).bits();
         self.own_bits.set(bits);
@@ -282,17 +286,42 @@ impl ThreadState {
         self.expect();
     }
 
-    /// Brings `expected_mark` up to date.
+    /// Starts a call: with the record `ready`, or with none until its first event.
+    #[inline(always)]
+    pub(crate) fn start_call(&self, ready: Option<Stamp>) {
+        match ready {
+            Some(stamp) => {
+                let bits = Birth::new(0, stamp).bits();
+                self.own_bits.set(bits);
+                self.birth_bits.set(bits);
+            }
+            None => {
+                self.own_bits.set(LAZY_BITS);
+                self.expected_mark.set(UNEXPECTED);
+            }
+        }
+    }
+
+    /// Goes back to the call that had these two.
+    #[inline(always)]
+    pub(crate) fn resume_call(&self, own_bits: u64, birth_bits: u64) {
+        self.own_bits.set(own_bits);
+        self.birth_bits.set(birth_bits);
+        if own_bits == LAZY_BITS {
+            self.expected_mark.set(UNEXPECTED);
+        }
+    }
+
+    /// Brings `expected_mark` up to date. It may be `UNEXPECTED` without need, never the other way round.
     #[inline(always)]
     pub(crate) fn expect(&self) {
         let mark = u64::from(self.peak_mark.load(Ordering::Relaxed)) << 32;
-        let is_lazy = self.own_bits.get() == Birth::new(0, Stamp::LAZY).bits();
-        let node = if is_lazy {
-            u32::MAX
+        let node = u64::from(self.pending_node.load(Ordering::Relaxed));
+        self.expected_mark.set(if self.own_bits.get() == LAZY_BITS {
+            UNEXPECTED
         } else {
-            self.pending_node.load(Ordering::Relaxed)
-        };
-        self.expected_mark.set(mark | u64::from(node));
+            mark | node
+        });
     }
 
     /// Granted minus released by this thread. Signed.
