@@ -353,6 +353,14 @@ impl ThreadState {
         self.occupied.0.store(0, Ordering::Relaxed);
     }
 
+    /// Runs `record` as one event on a thread that may be inside the tracker; the rare paths' form of `occupy`.
+    pub(crate) fn occupied_for<R>(&self, record: impl FnOnce() -> R) -> R {
+        self.occupied.0.fetch_or(BUSY, Ordering::Relaxed);
+        let result = record();
+        self.occupied.0.fetch_and(!BUSY, Ordering::Relaxed);
+        result
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.occupied.0.load(Ordering::Relaxed) & BUSY != 0
     }
