@@ -15,8 +15,8 @@ use std::ffi::c_void;
 
 use crate::model::{Module, Snapshot, Symbol, file_name};
 
-pub(crate) use kinds::{CollectionKind, collection_kind, deciding_frame};
-pub(crate) use names::{Origin, Own, is_anonymous, short_function, short_path};
+pub(crate) use kinds::{collection_kind, deciding_frame};
+pub(crate) use names::{Origin, Own, enclosing_function, short_function, short_path};
 
 impl Snapshot {
     /// Fills [`Frame::symbols`](crate::model::Frame::symbols) from the debug information of this process.
