@@ -323,7 +323,7 @@ fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut fmt::Fo
         writeln!(f, "{}", columns(figures))?;
     }
     if rows.len() > shown {
-        writeln!(f, "  and {} smaller sites", count((rows.len() - shown) as u64))?;
+        writeln!(f, "  smaller sites not shown: {}", count((rows.len() - shown) as u64))?;
     }
     Ok(())
 }
@@ -362,13 +362,7 @@ fn scope_table(report: &DiffReport<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     } else {
         ["calls", "live", "self", "bytes", "self"]
     };
-    let [a, b, c, d, e] = heads;
-    writeln!(
-        f,
-        "\n{:<width$}{a:>11}{b:>11}{c:>11}{d:>11}{e:>11}",
-        "SCOPES",
-        width = scopes::NAME
-    )?;
+    writeln!(f, "\n{}", scopes::heading("SCOPES", heads))?;
     let views = if has_window {
         [View::Retained, View::Churn]
     } else {
@@ -389,18 +383,18 @@ fn scope_table(report: &DiffReport<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Resu
                 bytes(size.unsigned_abs())
             }
         };
-        writeln!(
-            f,
-            "{}{calls:>11}{:>11}{:>11}{:>11}{:>11}",
-            scopes::label((row.at > 0).then_some(&node.name), row.depth),
+        let figures = [
+            calls,
             show(views[0], &node.inclusive),
             show(views[0], &node.own),
             show(views[1], &node.inclusive),
             show(views[1], &node.own),
-        )?;
+        ];
+        let name = scopes::label((row.at > 0).then_some(&node.name), row.depth);
+        writeln!(f, "{}", scopes::line(&name, figures))?;
     }
     if left_out > 0 {
-        writeln!(f, "  and {} scopes with less", count(left_out as u64))?;
+        writeln!(f, "  lighter scopes not shown: {}", count(left_out as u64))?;
     }
     Ok(())
 }

@@ -315,10 +315,10 @@ fn whereabouts(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<Stri
     {
         let path = scopes::path(&table.scope_path(report.snapshot, scope), WIDTH - 5 - 22);
         let part = share(granted, row.counters.total_bytes);
-        let partly = if granted < row.counters.total_bytes {
-            format!(" ({part} of it)")
-        } else {
+        let partly = if part == "100.0 %" {
             String::new()
+        } else {
+            format!(" ({part} of it)")
         };
         return Some(format!("in scope {path}{partly}"));
     }
@@ -342,20 +342,8 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'
         _ => report.rank.of(&nodes[at].inclusive),
     };
     let (rows, left_out) = scopes::tree(&table.parents, weight, report.options.top);
-    let head = |f: &mut fmt::Formatter<'_>, title: &str, heads: [&str; 5]| {
-        let [a, b, c, d, e] = heads;
-        writeln!(
-            f,
-            "\n{title:<width$}{a:>11}{b:>11}{c:>11}{d:>11}{e:>11}",
-            width = scopes::NAME
-        )
-    };
-
-    head(
-        f,
-        "SCOPES, per call",
-        ["calls", "allocs", "bytes", "peak (max)", "retained"],
-    )?;
+    let heads = ["calls", "allocations", "bytes", "peak (max)", "retained"];
+    writeln!(f, "\n{}", scopes::heading("SCOPES, per call", heads))?;
     for row in rows.iter().filter(|row| row.at > 0) {
         let node = &nodes[row.at];
         let calls = &node.calls;
@@ -364,15 +352,15 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'
         } else {
             bytes(calls.max_peak_bytes)
         };
-        writeln!(
-            f,
-            "{}{:>11}{:>11}{:>11}{peak:>11}{:>11}",
-            scopes::label(Some(&node.name), row.depth - 1),
+        let figures = [
             count(calls.completed),
             mean_count(calls.allocations, calls.completed),
             mean_bytes(calls.bytes, calls.completed),
+            peak,
             mean_bytes(calls.retained_bytes, calls.completed),
-        )?;
+        ];
+        let name = scopes::label(Some(&node.name), row.depth - 1);
+        writeln!(f, "{}", scopes::line(&name, figures))?;
     }
     let upper: u64 = nodes.iter().map(|node| node.calls.upper_bound_calls).sum();
     if upper > 0 {
@@ -383,32 +371,26 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'
         f.write_str(&wrapped(&text, 2))?;
     }
     if nodes.iter().any(|node| node.calls.completed < node.calls.entered) {
-        f.write_str(&wrapped(
-            "figures per call are about calls that have ended; recursion is part of its call",
-            0,
-        ))?;
+        let text = "  about calls that have ended; a recursive call is part of the outermost one";
+        f.write_str(&wrapped(text, 2))?;
     }
 
-    head(
-        f,
-        "SCOPES, in total",
-        ["bytes", "self bytes", "live", "self live", "peak"],
-    )?;
+    let heads = ["bytes", "self bytes", "live", "self live", "peak"];
+    writeln!(f, "\n{}", scopes::heading("SCOPES, in total", heads))?;
     for row in &rows {
         let node = &nodes[row.at];
-        writeln!(
-            f,
-            "{}{:>11}{:>11}{:>11}{:>11}{:>11}",
-            scopes::label((row.at > 0).then_some(&node.name), row.depth),
+        let figures = [
             bytes(node.inclusive.total_bytes),
             bytes(node.own.total_bytes),
             bytes(node.inclusive.live_bytes),
             bytes(node.own.live_bytes),
             bytes(node.peak_bytes),
-        )?;
+        ];
+        let name = scopes::label((row.at > 0).then_some(&node.name), row.depth);
+        writeln!(f, "{}", scopes::line(&name, figures))?;
     }
     if left_out > 0 {
-        writeln!(f, "  and {} lighter scopes", count(left_out as u64))?;
+        writeln!(f, "  lighter scopes not shown: {}", count(left_out as u64))?;
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use super::units::fit;
 use crate::symbolize::short_function;
 
 /// Width of the column that holds the tree.
-pub(super) const NAME: usize = 21;
+pub(super) const NAME: usize = 22;
 
 /// One printed scope.
 pub(super) struct Row {
@@ -88,7 +88,7 @@ pub(super) fn path(names: &[&str], width: usize) -> String {
 /// A line of a scope table: the name and five figures, 80 columns.
 pub(super) fn line(name: &str, figures: [String; 5]) -> String {
     let [a, b, c, d, e] = figures;
-    format!("{name:<NAME$}{a:>11}{b:>12}{c:>12}{d:>12}{e:>12}")
+    format!("{name:<NAME$}{a:>10}{b:>12}{c:>12}{d:>12}{e:>12}")
 }
 
 /// The line above the figures.
@@ -132,7 +132,7 @@ mod tests {
     fn labels_and_paths_fit() {
         assert_eq!(
             label(Some(&"shop::fraud::check".to_owned()), 1),
-            "  fraud::check       "
+            "  fraud::check        "
         );
         assert_eq!(label(Some(&"x".repeat(99)), 2).len(), NAME);
         assert_eq!(path(&["a::b::handler", "check"], 30), "b::handler > check");
