@@ -7,6 +7,8 @@
 mod diff;
 mod error;
 mod file;
+#[cfg(test)]
+pub(crate) mod fixture;
 
 use serde::{Deserialize, Serialize};
 

@@ -55,6 +55,12 @@ impl View {
         }
     }
 
+    /// Bytes of all rows, what shares are shares of.
+    fn whole(self, rows: &[&Row]) -> u64 {
+        let bytes = |row: &&Row| self.figures(&row.change).1.max(0).unsigned_abs();
+        rows.iter().map(bytes).fold(0, u64::saturating_add)
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Retained => "retained",
@@ -288,10 +294,7 @@ fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut fmt::Fo
     let shown = rows.len().min(report.options.top);
     writeln!(f, "\n{}", view.title())?;
     let shares = !view.is_signed();
-    let whole: u64 = rows
-        .iter()
-        .map(|row| view.figures(&row.change).1.max(0).unsigned_abs())
-        .sum();
+    let whole = view.whole(&rows);
     let blocks_title = if view == View::Granted { "allocations" } else { "blocks" };
     let share_title = if shares { "share" } else { "" };
     let line = columns([share_title, "bytes", blocks_title, "net growth", "allocated", "events"].map(str::to_owned));
@@ -425,10 +428,7 @@ pub(super) fn json(report: &DiffReport<'_>) -> Value {
     let mut rankings = serde_json::Map::new();
     for &view in View::of(diff) {
         let rows = table.ranked(view);
-        let whole: u64 = rows
-            .iter()
-            .map(|row| view.figures(&row.change).1.max(0).unsigned_abs())
-            .sum();
+        let whole = view.whole(&rows);
         let entries: Vec<Value> = (1..)
             .zip(rows.into_iter().take(report.options.top))
             .map(|(rank, row): (usize, _)| {

@@ -111,7 +111,8 @@ fn table<'a>(report: &Report<'a>) -> Table<'a> {
         row.contexts += 1;
         add_counters(&mut row.counters, &context.counters);
         add_counters(&mut sum, &context.counters);
-        *by_scope.entry((line, scope)).or_default() += context.counters.total_bytes;
+        let granted = by_scope.entry((line, scope)).or_default();
+        *granted = granted.wrapping_add(context.counters.total_bytes);
         let weight = report.rank.of(&context.counters);
         if row.stack.is_none() || weight > row.stack_weight {
             (row.stack, row.stack_weight) = (stack, weight);
@@ -252,10 +253,8 @@ fn sites(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'_>) -> 
         .filter(|row| report.rank.of(&row.counters) > 0)
         .count();
     let shown = with_weight.min(report.options.top);
-    let covered: u64 = table.rows[..shown]
-        .iter()
-        .map(|row| report.rank.of(&row.counters))
-        .sum();
+    let weights = table.rows[..shown].iter().map(|row| report.rank.of(&row.counters));
+    let covered = weights.fold(0, u64::saturating_add);
     if table.rows.is_empty() {
         return writeln!(f, "\nTOP SITES\n  nothing was allocated");
     }
@@ -362,7 +361,10 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'
         let name = scopes::label(Some(&node.name), row.depth - 1);
         writeln!(f, "{}", scopes::line(&name, figures))?;
     }
-    let upper: u64 = nodes.iter().map(|node| node.calls.upper_bound_calls).sum();
+    let upper = nodes
+        .iter()
+        .map(|node| node.calls.upper_bound_calls)
+        .fold(0, u64::saturating_add);
     if upper > 0 {
         let text = format!(
             "  peak and retained of {} calls are upper bounds: no call record was free",

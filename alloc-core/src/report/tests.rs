@@ -511,6 +511,70 @@ fn an_empty_snapshot_reports_without_fuss() {
 }
 
 #[test]
+fn absurd_figures_in_a_file_cause_no_panic() {
+    let text = payments().to_json().unwrap();
+    for number in ["18446744073709551615", "9223372036854775808", "0"] {
+        // Every counter of 64 bits becomes the number; what is an index or an id stays.
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        spoil(&mut value, &serde_json::from_str(number).unwrap());
+        let spoilt = Snapshot::from_json(&value.to_string()).unwrap();
+        for (before, after) in [(&spoilt, &payments_later()), (&payments(), &spoilt), (&spoilt, &spoilt)] {
+            let mut after = after.clone();
+            after.contexts[0].older = vec![
+                EpochChange {
+                    epoch: 1,
+                    blocks: i64::MIN,
+                    bytes: i64::MAX,
+                    frees: u64::MAX,
+                    granted_bytes: 1
+                };
+                3
+            ];
+            let diff = SnapshotDiff::between(before, &after);
+            assert!(diff.report().to_string().lines().all(|line| line.chars().count() <= 80));
+            diff.report().to_json();
+        }
+        for rank in [Rank::Allocations, Rank::Bytes, Rank::Live, Rank::Peak] {
+            assert!(
+                spoilt
+                    .report()
+                    .rank(rank)
+                    .to_string()
+                    .lines()
+                    .all(|line| line.chars().count() <= 80)
+            );
+            spoilt.report().rank(rank).to_json();
+        }
+    }
+}
+
+fn spoil(value: &mut Value, number: &Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let counts = [
+                    "total_",
+                    "_bytes",
+                    "_blocks",
+                    "bytes_",
+                    "calls",
+                    "completed",
+                    "entered",
+                    "uptime",
+                ];
+                if value.is_number() && counts.iter().any(|part| name.contains(part)) {
+                    *value = number.clone();
+                } else {
+                    spoil(value, number);
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| spoil(value, number)),
+        _ => {}
+    }
+}
+
+#[test]
 fn hostile_names_cannot_break_the_page() {
     let mut snapshot = payments();
     for frame in &mut snapshot.frames {
