@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::sites::{Enclosing, Folder, Line};
 use super::units::{WIDTH, bytes, count, duration, fit, fraction, share, signed_bytes, signed_count, wrapped};
-use super::{DiffReport, NO_LINES, NO_SYMBOLS, REPORT_VERSION, scopes};
+use super::{DiffReport, REPORT_VERSION, scopes};
 use crate::model::{Change, Matching, ScopeDiff, SnapshotDiff};
 
 #[derive(Clone, Default)]
@@ -412,13 +412,7 @@ fn count_change(value: i64, has_window: bool) -> String {
 
 fn notes(diff: &SnapshotDiff, table: &Table<'_>) -> Vec<String> {
     let mut notes: Vec<String> = diff.basis.notes.iter().map(|note| format!("note: {note}.")).collect();
-    if !diff.frames.is_empty() {
-        if !table.folder.any_symbol {
-            notes.push(NO_SYMBOLS.to_owned());
-        } else if !table.folder.any_line {
-            notes.push(NO_LINES.to_owned());
-        }
-    }
+    notes.extend(table.folder.note().map(str::to_owned));
     notes
 }
 

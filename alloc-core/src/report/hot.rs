@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use super::scopes;
 use super::sites::{Enclosing, Folder};
 use super::units::{WIDTH, bytes, count, duration, fit, fraction, mean_bytes, mean_count, share, wrapped};
-use super::{NO_LINES, NO_SYMBOLS, REPORT_VERSION, Rank, Report};
+use super::{REPORT_VERSION, Rank, Report};
 use crate::model::{Counters, ScopeNode, ScopeNodeId, Snapshot, TrackerStats, add_counters};
 
 /// One site: all contexts of one line and collection.
@@ -455,13 +455,7 @@ fn notes(snapshot: &Snapshot, table: &Table<'_>) -> Vec<String> {
     if snapshot.mode == "scopes" && snapshot.stacks.is_empty() {
         notes.push("note: mode scopes records no call stacks; ALLOCSCOPE_MODE=exact does.".to_owned());
     }
-    if !snapshot.frames.is_empty() {
-        if !table.folder.any_symbol {
-            notes.push(NO_SYMBOLS.to_owned());
-        } else if !table.folder.any_line {
-            notes.push(NO_LINES.to_owned());
-        }
-    }
+    notes.extend(table.folder.note().map(str::to_owned));
     notes
 }
 

@@ -7,6 +7,7 @@
 
 use std::collections::HashMap;
 
+use super::{NO_LINES, NO_SYMBOLS};
 use crate::model::{Frame, Module, Symbol, file_name};
 use crate::symbolize::{Origin, Own, collection_kind, deciding_frame, enclosing_function, short_function, short_path};
 
@@ -78,9 +79,18 @@ pub(super) struct Folder<'a> {
     label_of: HashMap<String, u32>,
     label_at: HashMap<At, Option<u32>>,
     lines: Vec<Line>,
-    /// Whether any frame has a symbol, and whether any own or foreign code has a line.
-    pub(super) any_symbol: bool,
-    pub(super) any_line: bool,
+    /// How far the user's own code can be named.
+    names: Names,
+}
+
+/// How far the user's own code can be named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Names {
+    Lines,
+    /// No line tables in the binary.
+    Functions,
+    /// Not resolved.
+    Addresses,
 }
 
 #[derive(PartialEq, Eq, Hash)]
@@ -105,13 +115,25 @@ impl<'a> Folder<'a> {
             .iter()
             .map(|frame| frame.symbols.iter().map(|symbol| own.origin(symbol)).collect())
             .collect();
-        let outside_std = |(symbol, origin): (&Symbol, &Origin)| *origin == Origin::User && !symbol.file.is_empty();
-        Self {
-            any_symbol: frames.iter().any(|frame| !frame.symbols.is_empty()),
-            any_line: frames
+        let own = || {
+            let symbols = frames
                 .iter()
                 .zip(&origins)
-                .any(|(f, origins)| f.symbols.iter().zip(origins).any(outside_std)),
+                .flat_map(|(frame, origins)| frame.symbols.iter().zip(origins));
+            symbols
+                .filter(|(_, origin)| **origin == Origin::User)
+                .map(|(symbol, _)| symbol)
+        };
+        Self {
+            names: if own().any(|symbol| !symbol.file.is_empty()) {
+                Names::Lines
+            } else if own().next().is_some() {
+                Names::Functions
+            } else if frames.iter().any(|frame| frame.symbols.is_empty()) {
+                Names::Addresses
+            } else {
+                Names::Lines
+            },
             frames,
             modules,
             origins,
@@ -155,6 +177,15 @@ impl<'a> Folder<'a> {
                 String::new()
             },
         })
+    }
+
+    /// What to tell the reader about names, if anything.
+    pub(super) fn note(&self) -> Option<&'static str> {
+        match self.names {
+            Names::Lines => None,
+            Names::Functions => Some(NO_LINES),
+            Names::Addresses => Some(NO_SYMBOLS),
+        }
     }
 
     /// The lines seen, by number.
@@ -210,7 +241,9 @@ impl<'a> Folder<'a> {
                 Origin::Tracker => {}
             }
         }
-        second.or(third)
+        // Where the innermost address is a mystery, it says more than the C library's `start_thread`.
+        let innermost = stack.first().and_then(|&frame| self.frames.get(frame as usize));
+        second.or(third.filter(|_| innermost.is_some_and(|frame| !frame.symbols.is_empty())))
     }
 
     fn function<'s>(

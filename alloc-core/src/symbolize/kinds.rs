@@ -188,12 +188,12 @@ fn parameters(symbol: &Symbol, kind: &str) -> Vec<String> {
         return Vec::new();
     };
     let arguments = split_arguments(arguments);
-    // A building block that is generic in its allocator only.
-    if arguments.first().is_some_and(|first| first == "Global") {
-        Vec::new()
-    } else {
-        arguments
-    }
+    // A building block that is generic in its allocator only; or the names of parameters, which say nothing.
+    let is_placeholder = |argument: &String| matches!(argument.as_bytes(), [b'A'..=b'Z']);
+    let says_nothing = arguments
+        .first()
+        .is_some_and(|first| first == "Global" || is_placeholder(first));
+    if says_nothing { Vec::new() } else { arguments }
 }
 
 /// Splits at the commas outside all brackets, and shortens each type.
@@ -356,6 +356,10 @@ mod tests {
     fn names_serve_where_files_are_missing() {
         for (function, expected) in [
             ("alloc::raw_vec::RawVec<T,A>::grow_one", "Vec"),
+            (
+                "<alloc::vec::Vec<T> as alloc::vec::spec_from_iter::SpecFromIter<T,I>>::from_iter",
+                "Vec",
+            ),
             ("<alloc::raw_vec::RawVec<u64>>::grow_one", "Vec<u64>"),
             ("hashbrown::map::HashMap<K,V,S,A>::insert", "HashMap"),
             (

@@ -13,11 +13,11 @@ pub(crate) enum Origin {
     Tracker,
     /// The standard library, hashbrown included.
     Std,
-    /// A crate from a registry or a git checkout, or code that is not Rust.
+    /// A crate from a registry or a git checkout, C code that it brings included.
     Dependency,
     /// The user's own.
     User,
-    /// The symbols say nothing.
+    /// The C library, or symbols that do not say.
     Unknown,
 }
 
@@ -62,8 +62,11 @@ fn default_origin(symbol: &Symbol) -> Origin {
         Origin::Tracker
     } else if is_std_file(&file) {
         Origin::Std
-    } else if !file.ends_with(".rs") || is_fetched_file(&file) {
+    } else if is_fetched_file(&file) {
         Origin::Dependency
+    } else if !file.ends_with(".rs") {
+        // The C library, mostly: below `main`, or in a callback.
+        Origin::Unknown
     } else {
         Origin::User
     }
@@ -316,7 +319,11 @@ mod tests {
                 "/home/me/.cargo/git/checkouts/tokio-12/abc/tokio/src/lib.rs",
                 Origin::Dependency,
             ),
-            ("./csu/libc-start.c", Origin::Dependency),
+            ("./csu/libc-start.c", Origin::Unknown),
+            (
+                "/x/registry/src/i/libsqlite3-sys-0.30.1/sqlite3/sqlite3.c",
+                Origin::Dependency,
+            ),
             (
                 "/home/me/.cargo/registry/src/index-1/alloc-core-0.1.0/src/record/gate.rs",
                 Origin::Tracker,
