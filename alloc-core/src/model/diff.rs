@@ -485,7 +485,8 @@ fn notes(
     }
     match matching {
         Matching::SameRun => {
-            if !wrong_order && !(before.epochs_exact && after.epochs_exact) {
+            let epochs_exact = before.epochs_exact && after.epochs_exact;
+            if !wrong_order && !epochs_exact {
                 notes.push(
                     "epochs ran out, or the table of survivors was full: retained, churn and older are approximate"
                         .to_owned(),

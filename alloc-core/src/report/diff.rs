@@ -273,11 +273,9 @@ fn totals(diff: &SnapshotDiff, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let (before, after) = (diff.before.peak_bytes, diff.after.peak_bytes);
     writeln!(
         f,
-        "  {:<11}{:>15}{:>15}  {}",
-        "peak",
+        "  peak       {:>15}{:>15}  before; after",
         bytes(before),
-        bytes(after),
-        "before; after"
+        bytes(after)
     )
 }
 

@@ -9,7 +9,9 @@ use std::collections::HashMap;
 
 use super::{NO_LINES, NO_SYMBOLS};
 use crate::model::{Frame, Module, Symbol, file_name};
-use crate::symbolize::{Origin, Own, collection_kind, deciding_frame, enclosing_function, short_function, short_path};
+use crate::symbolize::{
+    Origin, Own, belongs_to_collection, collection_kind, deciding_frame, enclosing_function, short_function, short_path,
+};
 
 /// The line of code that a site is shown as.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +74,8 @@ pub(super) struct Folder<'a> {
     modules: &'a [Module],
     /// For each frame, the origin of each of its symbols.
     origins: Vec<Vec<Origin>>,
+    /// For each frame, whether each of its symbols is a collection's.
+    collections: Vec<Vec<bool>>,
     /// Line numbers by what makes them equal.
     keys: HashMap<(PlaceKey<'a>, Option<u32>), usize>,
     /// Collection labels, each once.
@@ -136,6 +140,13 @@ impl<'a> Folder<'a> {
             },
             frames,
             modules,
+            collections: {
+                let belongs =
+                    |(symbol, origin): (&Symbol, &Origin)| *origin == Origin::Std && belongs_to_collection(symbol);
+                let of_frame =
+                    |(frame, origins): (&Frame, &Vec<Origin>)| frame.symbols.iter().zip(origins).map(belongs).collect();
+                frames.iter().zip(&origins).map(of_frame).collect()
+            },
             origins,
             keys: HashMap::new(),
             labels: Vec::new(),
@@ -151,7 +162,8 @@ impl<'a> Folder<'a> {
         let Some(stack) = stack else {
             return self.line(PlaceKey::NoStack, None, |_| no_stack());
         };
-        let label = deciding_frame(self.walk(stack).map(|(_, symbol, origin)| (symbol, origin)))
+        let belongs = |at: At| self.collections[at.0 as usize][at.1 as usize];
+        let label = deciding_frame(self.walk(stack).map(|(at, _, origin)| (origin, belongs(at))))
             .and_then(|position| self.walk(stack).nth(position))
             .and_then(|(at, symbol, _)| self.label(at, symbol));
         let Some((position, at)) = self.own_frame(stack) else {

@@ -31,21 +31,23 @@ impl fmt::Display for CollectionKind {
 }
 
 /// Where the leading library frames of a stack (innermost first) say which collection it builds: the position of the
-/// deciding frame. The iterator yields frames with their origin.
-pub(crate) fn deciding_frame<'a>(frames: impl Iterator<Item = (&'a Symbol, Origin)>) -> Option<usize> {
+/// deciding frame. The iterator yields, for each source frame, its origin and [`belongs_to_collection`].
+pub(crate) fn deciding_frame(frames: impl Iterator<Item = (Origin, bool)>) -> Option<usize> {
     let mut found = None;
-    for (at, (symbol, origin)) in frames.enumerate() {
+    for (at, (origin, belongs)) in frames.enumerate() {
         match origin {
             Origin::Tracker if found.is_none() => {}
-            Origin::Std => {
-                if base_kind(symbol).is_some() {
-                    found = Some(at);
-                }
-            }
+            Origin::Std if belongs => found = Some(at),
+            Origin::Std => {}
             Origin::Tracker | Origin::Dependency | Origin::User | Origin::Unknown => break,
         }
     }
     found
+}
+
+/// True when the frame, if it is the standard library's, is a method of a collection that can allocate.
+pub(crate) fn belongs_to_collection(symbol: &Symbol) -> bool {
+    base_kind(symbol).is_some()
 }
 
 /// The collection that one library frame belongs to.
@@ -423,11 +425,14 @@ mod tests {
             (frame("shop/src/main.rs"), Origin::User),
             (frame("library/std/src/collections/hash/map.rs"), Origin::Std),
         ];
-        assert_eq!(
-            deciding_frame(frames.iter().map(|(symbol, origin)| (symbol, *origin))),
-            Some(3)
-        );
-        let none = frames[5..].iter().map(|(symbol, origin)| (symbol, *origin));
-        assert_eq!(deciding_frame(none), None);
+        let deciding = |frames: &[(Symbol, Origin)]| {
+            deciding_frame(
+                frames
+                    .iter()
+                    .map(|(symbol, origin)| (*origin, belongs_to_collection(symbol))),
+            )
+        };
+        assert_eq!(deciding(&frames), Some(3));
+        assert_eq!(deciding(&frames[5..]), None);
     }
 }

@@ -15,7 +15,7 @@ use std::ffi::c_void;
 
 use crate::model::{Module, Snapshot, Symbol, file_name};
 
-pub(crate) use kinds::{collection_kind, deciding_frame};
+pub(crate) use kinds::{belongs_to_collection, collection_kind, deciding_frame};
 #[allow(unused_imports, reason = "for whoever lists the modules of a snapshot")]
 pub(crate) use loaded::{identity, modules as loaded_modules};
 pub(crate) use names::{Origin, Own, enclosing_function, short_function, short_path};

@@ -147,9 +147,8 @@ fn is_of_crate(symbol: &Symbol, name: &str) -> bool {
     symbol.file.split(['/', '\\']).any(|part| {
         let part = part.replace('-', "_");
         // `name`, or `name-1.2.3` as in a registry.
-        part.strip_prefix(name).is_some_and(|rest| {
-            rest.is_empty() || rest.strip_prefix('_').is_some_and(|version| starts_with_digit(version))
-        })
+        part.strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('_').is_some_and(starts_with_digit))
     })
 }
 

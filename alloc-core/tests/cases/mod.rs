@@ -7,28 +7,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 /// Lines of a function of this file, first to last.
-pub fn lines(function: &str) -> RangeInclusive<u64> {
+pub(crate) fn lines(function: &str) -> RangeInclusive<u64> {
     let source = include_str!("mod.rs");
     let first = source
         .lines()
-        .position(|line| line.starts_with(&format!("pub fn {function}(")))
+        .position(|line| line.starts_with(&format!("pub(crate) fn {function}(")))
         .unwrap();
     let last = source.lines().skip(first).position(|line| line == "}").unwrap() + first;
     first as u64 + 1..=last as u64 + 1
 }
 
 #[derive(Clone)]
-pub struct Big(#[expect(dead_code, reason = "only its size matters")] [u64; 32]);
+pub(crate) struct Big(#[expect(dead_code, reason = "only its size matters")] [u64; 32]);
 
-pub struct Small(#[expect(dead_code, reason = "only its size matters")] [u64; 3]);
+pub(crate) struct Small(#[expect(dead_code, reason = "only its size matters")] [u64; 3]);
 
 #[inline(never)]
-pub fn hash_set(values: &[u64]) -> HashSet<u64> {
+pub(crate) fn hash_set(values: &[u64]) -> HashSet<u64> {
     values.iter().copied().collect()
 }
 
 #[inline(never)]
-pub fn hash_map(values: &[u64]) -> HashMap<u64, String> {
+pub(crate) fn hash_map(values: &[u64]) -> HashMap<u64, String> {
     let mut map = HashMap::new();
     for &value in values {
         map.insert(value, String::new());
@@ -37,7 +37,7 @@ pub fn hash_map(values: &[u64]) -> HashMap<u64, String> {
 }
 
 #[inline(never)]
-pub fn vec_push(values: &[u64]) -> Vec<u8> {
+pub(crate) fn vec_push(values: &[u64]) -> Vec<u8> {
     let mut bytes = Vec::new();
     for &value in values {
         bytes.push(value as u8);
@@ -46,12 +46,12 @@ pub fn vec_push(values: &[u64]) -> Vec<u8> {
 }
 
 #[inline(never)]
-pub fn vec_collect(values: &[u64]) -> Vec<u32> {
+pub(crate) fn vec_collect(values: &[u64]) -> Vec<u32> {
     values.iter().map(|&value| value as u32).collect()
 }
 
 #[inline(never)]
-pub fn string_push(values: &[u64]) -> String {
+pub(crate) fn string_push(values: &[u64]) -> String {
     let mut text = String::new();
     for _ in values {
         text.push_str(black_box("abc"));
@@ -60,12 +60,12 @@ pub fn string_push(values: &[u64]) -> String {
 }
 
 #[inline(never)]
-pub fn string_format(values: &[u64]) -> String {
+pub(crate) fn string_format(values: &[u64]) -> String {
     format!("{} values", values.len())
 }
 
 #[inline(never)]
-pub fn btree_map(values: &[u64]) -> BTreeMap<u64, String> {
+pub(crate) fn btree_map(values: &[u64]) -> BTreeMap<u64, String> {
     let mut map = BTreeMap::new();
     for &value in values {
         map.insert(value, String::new());
@@ -74,7 +74,7 @@ pub fn btree_map(values: &[u64]) -> BTreeMap<u64, String> {
 }
 
 #[inline(never)]
-pub fn btree_set(values: &[u64]) -> BTreeSet<u64> {
+pub(crate) fn btree_set(values: &[u64]) -> BTreeSet<u64> {
     let mut set = BTreeSet::new();
     for &value in values {
         set.insert(value);
@@ -83,7 +83,7 @@ pub fn btree_set(values: &[u64]) -> BTreeSet<u64> {
 }
 
 #[inline(never)]
-pub fn vec_deque(values: &[u64]) -> VecDeque<u32> {
+pub(crate) fn vec_deque(values: &[u64]) -> VecDeque<u32> {
     let mut queue = VecDeque::new();
     for &value in values {
         queue.push_back(value as u32);
@@ -92,16 +92,16 @@ pub fn vec_deque(values: &[u64]) -> VecDeque<u32> {
 }
 
 #[inline(never)]
-pub fn boxed(values: &[u64]) -> Box<Big> {
+pub(crate) fn boxed(values: &[u64]) -> Box<Big> {
     Box::new(Big([values[0]; 32]))
 }
 
 #[inline(never)]
-pub fn arc(values: &[u64]) -> Arc<Big> {
+pub(crate) fn arc(values: &[u64]) -> Arc<Big> {
     Arc::new(Big([values[0]; 32]))
 }
 
 #[inline(never)]
-pub fn rc(values: &[u64]) -> Rc<Small> {
+pub(crate) fn rc(values: &[u64]) -> Rc<Small> {
     Rc::new(Small([values[0]; 3]))
 }

@@ -5,7 +5,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 
-pub struct Capturing;
+pub(crate) struct Capturing;
 
 thread_local! {
     static ARMED: Cell<bool> = const { Cell::new(false) };
@@ -13,7 +13,7 @@ thread_local! {
 }
 
 /// The stacks of all allocations in `build`, innermost frame first.
-pub fn stacks_of<T>(build: impl FnOnce() -> T) -> Vec<Vec<usize>> {
+pub(crate) fn stacks_of<T>(build: impl FnOnce() -> T) -> Vec<Vec<usize>> {
     ARMED.set(true);
     let built = std::hint::black_box(build());
     ARMED.set(false);
@@ -30,7 +30,7 @@ fn capture() {
     let mut inside_capture = true;
     backtrace::trace(|frame| {
         // The frames of the `backtrace` crate come first.
-        inside_capture &= frame.symbol_address() as usize != capture as *const () as usize;
+        inside_capture &= !std::ptr::eq(frame.symbol_address().cast(), capture as *const ());
         if !inside_capture {
             addresses.push(frame.ip() as usize);
         }
