@@ -146,7 +146,7 @@ impl Snapshot {
 }
 
 /// Writes a file beside `path`, syncs it, and renames it into place. On any error the file beside is removed.
-fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
+pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
     /// Two threads saving to one path at once must not share the file beside it.
     static SEQUENCE: AtomicU32 = AtomicU32::new(0);
 

@@ -17,6 +17,7 @@ pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, Snaps
 pub use error::Error;
 
 pub(crate) use diff::{add_counters, file_name};
+pub(crate) use file::write_atomically;
 
 /// Version of the JSON schema that this build writes. Documented in `docs/snapshot-format.md`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -145,8 +146,6 @@ pub struct CallStats {
     pub max_peak_bytes: u64,
     /// Bytes granted in a call and alive at its end, summed over calls.
     pub retained_bytes: u64,
-    /// Blocks granted in a call and alive at its end, summed over calls.
-    pub retained_blocks: u64,
     /// Largest retained bytes of one call.
     pub max_retained_bytes: u64,
     /// Calls whose peak and retained are upper bounds, because no call record was free.

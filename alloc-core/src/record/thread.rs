@@ -1,0 +1,614 @@
+//! Per-thread state, the registry of all of it, thread exit and fork.
+//!
+//! Record side. One `ThreadState` has one writer, the thread that runs on it; readers (`control`) look at its counters while they
+//! hold the registry. A thread registers at its first tracked event. When it ends, its figures move to the shared shard and its
+//! pages to the pools, so memory follows the threads that are alive. Threads without a state (ended ones, or no memory left) are
+//! counted in the shared shard directly (`gate`'s cold paths).
+//!
+//! LOCK: the registry, taken by snapshots and, without ever waiting, by ending threads; never while a stack is captured.
+
+use core::cell::{Cell, UnsafeCell};
+use core::ffi::c_void;
+use core::ptr::{self, NonNull};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use super::block::{Birth, CONTEXT_BITS, Stamp};
+use super::call::SlotRing;
+use super::counters::{Counter, GrowthRow, LOSSES, NodeRow, Row};
+use super::index::Lazy;
+use super::pages::{Directory, PAGE, Pool};
+use super::scope::{self, MAX_NODES, ScopeSlot};
+use super::stack::StackState;
+use super::{arena, peak, settings, sys};
+use crate::ids::{ContextId, ScopeNodeId};
+
+pub(crate) const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
+const SITES: usize = 1024;
+pub(crate) const SCOPES: usize = 64;
+const READY: usize = 16;
+
+/// One entry of a thread's cache from (stack, scope node) to its row.
+#[derive(Default)]
+pub(crate) struct SiteSlot {
+    pub(crate) key: AtomicU64,
+    pub(crate) row: AtomicPtr<Row>,
+    pub(crate) context: AtomicU32,
+}
+
+/// The first word of a state: 0 when the thread can record an event the usual way.
+#[repr(C)]
+struct Occupied(AtomicU64);
+
+/// The thread is between the first and the last step of recording an event: whoever allocates then (a signal handler) is
+/// counted in the shared shard.
+const BUSY: u64 = 1;
+/// One `InTracker` guard.
+const INSIDE: u64 = 2;
+
+/// Everything the tracker keeps for one thread. INVARIANT: zeroed memory is a valid, unused state.
+#[repr(C, align(64))]
+pub(crate) struct ThreadState {
+    occupied: Occupied,
+    /// `Row::mark` of a row that needs no attention: the peak mark, and the node whose events are pending. A value that no
+    /// row has while the running call has no record yet.
+    pub(crate) expected_mark: Counter,
+    /// Requests granted, bytes granted (reallocations included) and bytes released by this thread, ever.
+    pub(crate) allocations: Counter,
+    pub(crate) granted: Counter,
+    pub(crate) released: Counter,
+    /// Largest `net` since it was last folded into `call_max` and `pending_max`. Signed.
+    pub(crate) run_max: Counter,
+    /// While `net` stays between the two, neither a peak nor a publication is due. Signed.
+    pub(crate) window_low: Counter,
+    pub(crate) window_high: Counter,
+    /// Stamp of the next block, as the bits of a birth.
+    pub(crate) birth_bits: Counter,
+    /// Stamp of the blocks that the running call counts as its own, likewise: that of no block while it has no record.
+    pub(crate) own_bits: Counter,
+    /// What `granted - released` leaves out of the running call's own bytes: releases of other calls' blocks. Signed.
+    pub(crate) correction: Counter,
+    /// Row of the current scope node.
+    scope: AtomicPtr<NodeRow>,
+    pub(crate) rows: Directory<Row>,
+    // What scopes use.
+    pub(crate) depth: AtomicU32,
+    pub(crate) ready_count: AtomicU32,
+    /// Largest `net` in the running call. Signed.
+    pub(crate) call_max: Counter,
+    pub(crate) ready: [AtomicU32; READY],
+    pub(crate) scopes: [ScopeSlot; SCOPES],
+    pub(crate) nodes: Directory<NodeRow>,
+    pub(crate) slots: SlotRing,
+    // What peaks use; see `peak`.
+    pub(crate) peak_mark: AtomicU32,
+    pub(crate) pending_node: AtomicU32,
+    pub(crate) pending_base: Counter,
+    pub(crate) pending_max: Counter,
+    pub(crate) published: Counter,
+    pub(crate) live_at_publication: Counter,
+    pub(crate) peak_net: Counter,
+    /// Not 0 once `peak_net` is a new peak of this thread's.
+    pub(crate) raised: AtomicU32,
+    pub(crate) seen_serial: AtomicU32,
+    // The rest.
+    pub(crate) growth: Directory<GrowthRow>,
+    pub(crate) untracked_frees: Counter,
+    index: AtomicU32,
+    salt: Counter,
+    status: AtomicU32,
+    next: AtomicPtr<ThreadState>,
+    pub(crate) stack: UnsafeCell<StackState>,
+    pub(crate) sites: [SiteSlot; SITES],
+}
+
+const UNUSED: u32 = 0;
+const LIVE: u32 = 1;
+const ENDED: u32 = 2;
+
+/// What stands for the state of a thread that has none: occupied, so that nobody looks further.
+struct Nobody(Occupied);
+/// Not registered yet.
+static UNKNOWN: Nobody = Nobody(Occupied(AtomicU64::new(BUSY)));
+/// Ended, or no memory left: counted in the shared shard from now on.
+static WITHOUT: Nobody = Nobody(Occupied(AtomicU64::new(BUSY)));
+
+// SAFETY: the pointer is to a `static` or to a state: both live as long as the process and may be used from any thread.
+unsafe impl Sync for StatePointer {}
+
+/// Points to an `Occupied` that is the first field of a `ThreadState` unless it is one of the two `Nobody`.
+#[derive(Clone, Copy)]
+struct StatePointer(*const Occupied);
+
+thread_local! {
+    // `const` and without a destructor: reading it never allocates, registers or fails, to the very end of the thread.
+    static STATE: Cell<StatePointer> = const { Cell::new(StatePointer(&raw const UNKNOWN.0)) };
+}
+
+static FIRST: AtomicPtr<ThreadState> = AtomicPtr::new(ptr::null_mut());
+static REGISTRY: AtomicBool = AtomicBool::new(false);
+static THREADS: AtomicU32 = AtomicU32::new(0);
+static READY_TO_RECORD: AtomicU32 = AtomicU32::new(0);
+static EXIT_KEY: AtomicU64 = AtomicU64::new(u64::MAX);
+
+static SHARED_ROWS: [Lazy<Row>; MAX_CONTEXTS / PAGE] = [const { Lazy::new() }; MAX_CONTEXTS / PAGE];
+static SHARED_GROWTH: [Lazy<GrowthRow>; MAX_CONTEXTS / PAGE] = [const { Lazy::new() }; MAX_CONTEXTS / PAGE];
+static ROW_POOL: Pool = Pool::new();
+static GROWTH_POOL: Pool = Pool::new();
+static NODE_POOL: Pool = Pool::new();
+
+/// The calling thread's state, if it has one and is not occupied: the usual case of every event.
+#[inline(always)]
+pub(crate) fn unoccupied() -> Option<&'static ThreadState> {
+    let state = STATE.with(Cell::get).0;
+    // SAFETY: `state` points to an `Occupied` in any case.
+    if unsafe { &*state }.0.load(Ordering::Relaxed) != 0 {
+        return None;
+    }
+    // SAFETY: the two `Nobody` are always occupied, so this is a pointer that `register` made from a whole state.
+    Some(unsafe { &*state.cast::<ThreadState>() })
+}
+
+/// The calling thread's state, if it has one.
+pub(crate) fn current() -> Option<&'static ThreadState> {
+    let state = STATE.with(Cell::get).0;
+    if ptr::eq(state, &raw const UNKNOWN.0) || ptr::eq(state, &raw const WITHOUT.0) {
+        return None;
+    }
+    // SAFETY: as in `unoccupied`.
+    Some(unsafe { &*state.cast::<ThreadState>() })
+}
+
+fn set_current(state: *const Occupied) {
+    STATE.with(|current| current.set(StatePointer(state)));
+}
+
+/// The calling thread's state, made now if this is its first event.
+#[cold]
+#[inline(never)]
+pub(crate) fn current_or_register() -> Option<&'static ThreadState> {
+    let state = STATE.with(Cell::get).0;
+    if ptr::eq(state, &raw const UNKNOWN.0) {
+        register()
+    } else {
+        current()
+    }
+}
+
+/// True once the tables exist. The first caller makes them.
+#[cold]
+#[inline(never)]
+pub(crate) fn is_initialised() -> bool {
+    const RUNNING: u32 = 1;
+    const READY: u32 = 2;
+    const FAILED: u32 = 3;
+    match READY_TO_RECORD.compare_exchange(0, RUNNING, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => {
+            settings::init();
+            let made = super::context::init() && scope::init();
+            if let Some(key) = sys::thread_exit_key(on_thread_exit) {
+                EXIT_KEY.store(u64::from(key), Ordering::Relaxed);
+            }
+            if settings::report_path().is_some() || settings::snapshot_path().is_some() {
+                sys::at_exit(crate::AT_EXIT);
+            }
+            sys::at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
+            super::stack::init_process();
+            READY_TO_RECORD.store(if made { READY } else { FAILED }, Ordering::Release);
+            made
+        }
+        Err(state) => state == READY,
+    }
+}
+
+#[cold]
+fn register() -> Option<&'static ThreadState> {
+    // Until we are through, whatever this thread allocates (it should be nothing) is counted in the shared shard.
+    set_current(&raw const WITHOUT.0);
+    if !is_initialised() {
+        // Another thread is making the tables this very moment: try again at the next event.
+        set_current(&raw const UNKNOWN.0);
+        return None;
+    }
+    let state = reuse().or_else(make)?;
+    let index = THREADS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
+    state.index.store(index, Ordering::Relaxed);
+    state.salt.set(u64::from(index).wrapping_mul(0x2545_f491_4f6c_dd1d));
+    state.depth.store(0, Ordering::Relaxed);
+    state.set_stamp(Stamp::NONE);
+    let Some(root) = state.node_row(ScopeNodeId::ROOT.0) else {
+        state.status.store(UNUSED, Ordering::Release);
+        return None;
+    };
+    state.set_scope(root);
+    peak::begin(state);
+    // SAFETY: this thread has just taken the state, so nobody else touches its stack state.
+    super::stack::init_thread(unsafe { &mut *state.stack.get() });
+    state.status.store(LIVE, Ordering::Release);
+    set_current(ptr::from_ref(state).cast());
+    if let Ok(key) = u32::try_from(EXIT_KEY.load(Ordering::Relaxed)) {
+        sys::arm_thread_exit(key as libc::pthread_key_t, ptr::from_ref(state).cast());
+    }
+    Some(state)
+}
+
+/// A state whose thread has ended and been counted. Never waits.
+fn reuse() -> Option<&'static ThreadState> {
+    let registry = Registry::try_lock()?;
+    let found = registry
+        .states()
+        .find(|state| state.status.load(Ordering::Relaxed) == UNUSED)?;
+    found.status.store(LIVE, Ordering::Relaxed);
+    Some(found)
+}
+
+fn make() -> Option<&'static ThreadState> {
+    // SAFETY: zeroed memory is a valid ThreadState, see its INVARIANT.
+    let state = unsafe { arena::take_zeroed::<ThreadState>(1) }?;
+    // SAFETY: the memory is ours alone until linked, lives as long as the process, and is only shared from here on.
+    let made = unsafe { state.as_ref() };
+    made.status.store(LIVE, Ordering::Relaxed);
+    let mut first = FIRST.load(Ordering::Relaxed);
+    loop {
+        made.next.store(first, Ordering::Relaxed);
+        // ORDERING: Release publishes `next` and `status`; pairs with the Acquire in `Registry::states`.
+        match FIRST.compare_exchange_weak(first, state.as_ptr(), Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return Some(made),
+            Err(now) => first = now,
+        }
+    }
+}
+
+/// Threads that have had a state so far.
+pub(crate) fn count() -> u32 {
+    THREADS.load(Ordering::Relaxed)
+}
+
+impl ThreadState {
+    pub(crate) fn index(&self) -> u32 {
+        self.index.load(Ordering::Relaxed)
+    }
+
+    /// Stamp of the running call.
+    #[inline(always)]
+    pub(crate) fn stamp(&self) -> Stamp {
+        Birth::from_bits(self.own_bits.get()).stamp()
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_stamp(&self, stamp: Stamp) {
+        let bits = Birth::new(0, stamp).bits();
+        self.own_bits.set(bits);
+        self.birth_bits.set(if stamp.is_recorded() { bits } else { 0 });
+        self.expect();
+    }
+
+    /// Brings `expected_mark` up to date.
+    #[inline(always)]
+    pub(crate) fn expect(&self) {
+        let mark = u64::from(self.peak_mark.load(Ordering::Relaxed)) << 32;
+        let is_lazy = self.own_bits.get() == Birth::new(0, Stamp::LAZY).bits();
+        let node = if is_lazy {
+            u32::MAX
+        } else {
+            self.pending_node.load(Ordering::Relaxed)
+        };
+        self.expected_mark.set(mark | u64::from(node));
+    }
+
+    /// Granted minus released by this thread. Signed.
+    #[inline(always)]
+    pub(crate) fn net(&self) -> i64 {
+        self.granted.get().wrapping_sub(self.released.get()) as i64
+    }
+
+    /// Row of the scope node that allocations belong to now.
+    #[inline(always)]
+    pub(crate) fn scope(&self) -> &'static NodeRow {
+        // SAFETY: `set_scope` stored a row of this thread before the state became current; it lives while the thread does.
+        unsafe { &*self.scope.load(Ordering::Relaxed) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_scope(&self, row: &'static NodeRow) {
+        self.scope.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn occupy(&self) {
+        self.occupied.0.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// Ends what `occupy` began; only from an unoccupied state can it have begun.
+    #[inline(always)]
+    pub(crate) fn vacate(&self) {
+        self.occupied.0.store(0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) & BUSY != 0
+    }
+
+    pub(crate) fn is_inside(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) >= INSIDE
+    }
+
+    /// The row of `context`, made if need be.
+    #[inline(always)]
+    pub(crate) fn row(&'static self, context: ContextId) -> Option<&'static Row> {
+        match self.rows.get(context.0 as usize) {
+            Some(row) => Some(row),
+            None => self.make_row(context),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_row(&'static self, context: ContextId) -> Option<&'static Row> {
+        // SAFETY: zero is a valid Row; ROW_POOL holds pages of rows only; the caller is the owner of this state.
+        unsafe { self.rows.make(context.0 as usize, MAX_CONTEXTS, &ROW_POOL) }
+    }
+
+    /// The row of a scope node, made if need be.
+    #[inline(always)]
+    pub(crate) fn node_row(&'static self, node: u32) -> Option<&'static NodeRow> {
+        match self.nodes.get(node as usize) {
+            Some(row) if row.node.load(Ordering::Relaxed) == node => Some(row),
+            _ => self.make_node_row(node),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_node_row(&'static self, node: u32) -> Option<&'static NodeRow> {
+        let context = scope::node_info(node)?.context();
+        let row = self.row(ContextId(context))?;
+        // SAFETY: zero is a valid NodeRow; NODE_POOL holds pages of node rows only; the caller owns this state.
+        let made = unsafe { self.nodes.make(node as usize, MAX_NODES, &NODE_POOL) }?;
+        made.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
+        made.salt
+            .set(self.salt.get() ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        made.context.store(context, Ordering::Relaxed);
+        made.node.store(node, Ordering::Release);
+        Some(made)
+    }
+
+    /// Counts bytes that a reallocation copied.
+    pub(crate) fn copied(&'static self, context: ContextId, bytes: u64) {
+        let row = match self.growth.get(context.0 as usize) {
+            Some(row) => Some(row),
+            // SAFETY: zero is a valid GrowthRow; GROWTH_POOL holds pages of growth rows only; the caller owns this state.
+            None => unsafe { self.growth.make(context.0 as usize, MAX_CONTEXTS, &GROWTH_POOL) },
+        };
+        match row {
+            Some(row) => row.copied_bytes.add(bytes),
+            None => copied_shared(context, bytes),
+        }
+    }
+
+    pub(crate) fn site(&self, key: u64) -> &SiteSlot {
+        let slot = (key >> 54) as usize;
+        const _: () = assert!(SITES == 1 << (64 - 54));
+        // SAFETY: the top ten bits are below SITES.
+        unsafe { self.sites.get_unchecked(slot) }
+    }
+}
+
+/// While it lives, what the calling thread allocates is counted as the tracker's own.
+pub(crate) struct InTracker {
+    thread: Option<&'static ThreadState>,
+    // Not Send: it belongs to the thread it was made on.
+    _not_send: core::marker::PhantomData<*const ()>,
+}
+
+impl InTracker {
+    pub(crate) fn enter() -> Self {
+        let thread = current_or_register();
+        if let Some(thread) = thread {
+            thread.occupied.0.fetch_add(INSIDE, Ordering::Relaxed);
+        }
+        Self {
+            thread,
+            _not_send: core::marker::PhantomData,
+        }
+    }
+}
+
+impl Drop for InTracker {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread {
+            thread.occupied.0.fetch_sub(INSIDE, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What the read side has allocated on this thread, ever: the probe that tells whether we are the global allocator.
+pub(crate) fn own_allocations() -> u64 {
+    let row = current_or_register().and_then(|thread| thread.row(ContextId::TRACKER));
+    row.map_or(0, |row| row.allocations.get())
+}
+
+/// True once any `TrackingAllocator` has been asked for memory.
+pub(crate) fn has_recorded() -> bool {
+    READY_TO_RECORD.load(Ordering::Relaxed) != 0
+}
+
+// The shared shard.
+
+fn shared<T>(table: &'static [Lazy<T>], context: ContextId) -> Option<&'static T> {
+    let page: NonNull<T> = table.get(context.0 as usize / PAGE)?.get()?;
+    // SAFETY: pages of the shared shard have PAGE rows and are never freed.
+    Some(unsafe { page.add(context.0 as usize % PAGE).as_ref() })
+}
+
+/// Makes room for `context` in the shared shard, so that its figures always have a place to go.
+pub(crate) fn make_shared_row(context: ContextId) -> bool {
+    match SHARED_ROWS.get(context.0 as usize / PAGE) {
+        // SAFETY: zero is a valid Row.
+        Some(page) => unsafe { page.get_or_make(PAGE) }.is_some(),
+        None => false,
+    }
+}
+
+/// The row that threads without a state, and ended threads, share. Written with `add_shared` only.
+pub(crate) fn shared_row(context: ContextId) -> Option<&'static Row> {
+    shared(&SHARED_ROWS, context)
+}
+
+pub(crate) fn shared_copied_bytes(context: ContextId) -> u64 {
+    shared(&SHARED_GROWTH, context).map_or(0, |row| row.copied_bytes.read())
+}
+
+pub(crate) fn copied_shared(context: ContextId, bytes: u64) {
+    if let Some(page) = SHARED_GROWTH.get(context.0 as usize / PAGE) {
+        // SAFETY: zero is a valid GrowthRow.
+        let _ = unsafe { page.get_or_make(PAGE) };
+    }
+    match shared(&SHARED_GROWTH, context) {
+        Some(row) => row.copied_bytes.add_shared(bytes),
+        None => LOSSES.dropped_events.add_shared(1),
+    }
+}
+
+// The end of a thread.
+
+unsafe extern "C" fn on_thread_exit(state: *mut c_void) {
+    set_current(&raw const WITHOUT.0);
+    // SAFETY: the value armed in `register` is a state, which lives as long as the process.
+    let Some(state) = (unsafe { state.cast::<ThreadState>().as_ref() }) else {
+        return;
+    };
+    peak::flush(state);
+    // ORDERING: Release: whoever folds the state sees all that its thread wrote.
+    state.status.store(ENDED, Ordering::Release);
+    // When a snapshot holds the registry, the snapshot's end, or the next thread's, does the work.
+    if let Some(registry) = Registry::try_lock() {
+        registry.fold_ended();
+    }
+}
+
+/// Exclusive access to the list of states: while it is held no state is folded or reused.
+pub(crate) struct Registry(());
+
+impl Registry {
+    pub(crate) fn try_lock() -> Option<Self> {
+        // ORDERING: Acquire: pairs with the Release in `drop`.
+        (!REGISTRY.swap(true, Ordering::Acquire)).then_some(Self(()))
+    }
+
+    /// For the read side: waits for another snapshot, or for a thread that is just ending.
+    pub(crate) fn lock() -> Self {
+        loop {
+            if let Some(registry) = Self::try_lock() {
+                return registry;
+            }
+            std::thread::yield_now();
+        }
+    }
+
+    fn states(&self) -> impl Iterator<Item = &'static ThreadState> {
+        // ORDERING: pairs with the Release in `make`.
+        let mut next = FIRST.load(Ordering::Acquire);
+        core::iter::from_fn(move || {
+            // SAFETY: states are linked once, complete, and live as long as the process.
+            let state = unsafe { next.as_ref() }?;
+            next = state.next.load(Ordering::Relaxed);
+            Some(state)
+        })
+    }
+
+    /// States of threads that run, or have ended and are not folded yet.
+    pub(crate) fn threads(&self) -> impl Iterator<Item = &'static ThreadState> {
+        self.states()
+            .filter(|state| state.status.load(Ordering::Acquire) != UNUSED)
+    }
+
+    /// Moves the figures of ended threads to the shared shard.
+    pub(crate) fn fold_ended(&self) {
+        for state in self
+            .states()
+            .filter(|state| state.status.load(Ordering::Acquire) == ENDED)
+        {
+            fold(state);
+            state.status.store(UNUSED, Ordering::Release);
+        }
+    }
+}
+
+impl Drop for Registry {
+    fn drop(&mut self) {
+        REGISTRY.store(false, Ordering::Release);
+    }
+}
+
+/// Moves all figures of an ended thread to the shared tables and empties its state. The caller holds the registry.
+fn fold(state: &'static ThreadState) {
+    let serial = peak::serial();
+    let mark = state.peak_mark.load(Ordering::Relaxed);
+    let is_current = state.seen_serial.load(Ordering::Relaxed) == serial;
+    state.rows.for_each(|context, row| {
+        if row.node() == 0 {
+            return;
+        }
+        let Some(total) = shared_row(ContextId(context as u32)) else {
+            return;
+        };
+        total.rebase(serial);
+        total.at_peak.add_shared(if is_current {
+            row.bytes_at_peak(mark)
+        } else {
+            row.live_bytes()
+        });
+        // The allocation side before the free side, as everywhere.
+        total.allocations.add_shared(row.allocations.get());
+        total.reallocations.add_shared(row.reallocations.get());
+        total.granted_bytes.add_shared(row.granted_bytes.get());
+        total.frees.add_shared(row.frees.get());
+        total.handed_over.add_shared(row.handed_over.get());
+        total.released_bytes.add_shared(row.released_bytes.get());
+    });
+    state.growth.for_each(|context, row| {
+        let bytes = row.copied_bytes.get();
+        if bytes != 0 {
+            copied_shared(ContextId(context as u32), bytes);
+        }
+    });
+    state.nodes.for_each(|node, row| scope::fold_node(node as u32, row));
+    LOSSES.untracked_frees.add_shared(state.untracked_frees.get());
+    state.untracked_frees.set(0);
+    // SAFETY: the owner has ended and we hold the registry, so nobody looks at the pages; each pool has its own type.
+    unsafe { state.rows.drain(&ROW_POOL) };
+    // SAFETY: as above.
+    unsafe { state.growth.drain(&GROWTH_POOL) };
+    // SAFETY: as above.
+    unsafe { state.nodes.drain(&NODE_POOL) };
+    for ready in state
+        .ready
+        .iter()
+        .take(state.ready_count.swap(0, Ordering::Relaxed) as usize)
+    {
+        state.slots.put(Stamp(ready.load(Ordering::Relaxed)).slot());
+    }
+    state.slots.drain();
+    scope::forget_scopes(&state.scopes);
+    for zero in [&state.allocations, &state.granted, &state.released, &state.correction] {
+        zero.set(0);
+    }
+    state.vacate();
+}
+
+// Fork: the child has one thread. States of the others stay as they are: their blocks are in the child's memory too.
+
+unsafe extern "C" fn before_fork() {
+    core::mem::forget(Registry::lock());
+}
+
+unsafe extern "C" fn after_fork_in_parent() {
+    drop(Registry(()));
+}
+
+unsafe extern "C" fn after_fork_in_child() {
+    for pool in [&ROW_POOL, &GROWTH_POOL, &NODE_POOL] {
+        pool.reset_after_fork();
+    }
+    drop(Registry(()));
+}
