@@ -1,1 +1,2 @@
 //! Allocscope.
+mod record;

@@ -1,0 +1,2 @@
+//! OS calls (worktree stand-in).
+pub(crate) mod unwind;
