@@ -20,6 +20,10 @@ impl State {
     pub(super) fn frames(&self) -> impl Iterator<Item = usize> {
         self.frames.iter().copied().take(self.len)
     }
+
+    pub(super) fn fresh(&self) -> usize {
+        self.len
+    }
 }
 
 pub(super) fn init_process() {}
@@ -31,8 +35,10 @@ pub(super) fn init_thread(state: &mut State) {
     }
 }
 
-/// See [`super::capture`], into which this is inlined.
-#[inline(always)]
+pub(super) fn sync_with_loader() {}
+
+/// See [`super::capture`].
+#[inline(never)]
 pub(super) fn capture(state: &mut State, depth: usize) -> Captured {
     let marker = 0u8;
     let here = (&raw const marker).addr();

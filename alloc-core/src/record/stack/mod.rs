@@ -12,9 +12,22 @@
 //!
 //! What it leaves out: symbols (the read side), what a hash is mapped to (the caller).
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+mod cfi;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(miri))))]
 mod fallback;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+mod incremental;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+mod modules;
+pub mod probe;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+mod rules;
 
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(miri))))]
 use fallback as backend;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+use incremental as backend;
 
 /// Frames that a capture can keep at most, whatever depth it is asked for.
 pub(crate) const MAX_DEPTH: usize = 128;
@@ -56,9 +69,18 @@ pub(crate) fn init_thread(state: &mut StackState) {
 /// Captures the calling thread's stack, starting at the caller of this function.
 ///
 /// `depth` is clamped to `1..=MAX_DEPTH`. `state` must belong to the calling thread.
-#[inline(never)]
+///
+/// Inlined, so that the caller of the first function behind it is the innermost frame: no frame is ours.
+#[inline(always)]
 pub(crate) fn capture(state: &mut StackState, depth: usize) -> Captured {
     backend::capture(&mut state.inner, depth)
+}
+
+/// Drops what was learned from libraries that were unloaded since; where needed, learns which are loaded.
+///
+/// Takes the loader's lock: never call it inside an allocation. Meant for where a snapshot is taken or the mode is set.
+pub(crate) fn sync_with_loader() {
+    backend::sync_with_loader();
 }
 
 impl StackState {
