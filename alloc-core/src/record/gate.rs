@@ -560,7 +560,15 @@ fn realloc_unusual(header: Header, size: usize, new_size: usize, has_moved: bool
     let counted = thread.and_then(|thread| {
         thread.occupied_for(|| {
             let row = thread.row(context)?;
-            Some(count_realloc(thread, (row, context), (row, context), header, size, new_size, has_moved))
+            Some(count_realloc(
+                thread,
+                (row, context),
+                (row, context),
+                header,
+                size,
+                new_size,
+                has_moved,
+            ))
         })
     });
     counted.unwrap_or_else(|| realloc_shared(header, size, new_size, has_moved))

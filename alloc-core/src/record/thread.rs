@@ -528,8 +528,8 @@ pub(crate) struct Registry(());
 
 impl Registry {
     pub(crate) fn try_lock() -> Option<Self> {
-        // ORDERING: Acquire: pairs with the Release in `drop`.
-        (!REGISTRY.swap(true, Ordering::Acquire)).then_some(Self(()))
+        // ORDERING: Acquire: pairs with the Release in `drop`. The closure matters: a `Self` made in vain would unlock.
+        (!REGISTRY.swap(true, Ordering::Acquire)).then(|| Self(()))
     }
 
     /// For the read side: waits for another snapshot, or for a thread that is just ending.
