@@ -45,6 +45,7 @@ extern crate self as alloc_core;
 mod control;
 mod future;
 mod ids;
+mod inside;
 pub mod model;
 mod record;
 pub mod report;
