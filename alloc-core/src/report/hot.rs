@@ -408,7 +408,7 @@ fn tracker(stats: &TrackerStats, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         String::new()
     };
     let text = format!(
-        "Tracker's own memory, in no figure above: {} of at most {}{own}. {} threads, {} contexts.",
+        "Tracker's own memory, in no figure above: {} of at most {}{own}. Threads: {}; contexts: {}.",
         bytes(stats.tracker_bytes),
         bytes(stats.tracker_bytes_limit),
         count(stats.threads),

@@ -272,13 +272,19 @@ impl<'a> Folder<'a> {
         if let Some(name) = enclosing_function(&symbol.function, outside) {
             return name;
         }
-        let within = |scope: &Enclosing<'_>| {
+        let name = short_function(&symbol.function);
+        let last = name.rsplit("::").next();
+        let is_anonymous = symbol.function.starts_with('{');
+        // With line tables only, a name has no module; the scope of the same function in the same file has one.
+        let fits = |scope: &Enclosing<'_>| {
+            let known = !scope.file.is_empty() && !symbol.file.is_empty();
             let same_file = symbol.file.ends_with(scope.file) || scope.file.ends_with(&symbol.file);
-            !scope.file.is_empty() && !symbol.file.is_empty() && same_file && scope.line <= symbol.line
+            let same_name = || scope.name.rsplit("::").next() == last;
+            known && same_file && scope.line <= symbol.line && (is_anonymous || same_name())
         };
-        match scopes.find(within) {
+        match scopes.find(fits) {
             Some(scope) => short_function(scope.name),
-            None => short_function(&symbol.function),
+            None => name,
         }
     }
 

@@ -172,7 +172,10 @@ fn payments() -> Snapshot {
     let mut scopes = vec![
         scope(1, None, "whole program", 0),
         scope(3, Some(1), "payments::pay", 75),
-        scope(4, Some(3), "payments::fraud::check_fraud", 50),
+        ScopeNode {
+            file: "src/fraud.rs".to_owned(),
+            ..scope(4, Some(3), "payments::fraud::check_fraud", 30)
+        },
         scope(5, Some(1), "startup", 20),
     ];
     let kib = 1024;
@@ -430,7 +433,10 @@ fn contexts_of_one_line_and_collection_are_one_site() {
     let json = payments().report().to_json();
     let site = &json["sites"][1];
     assert_eq!(site["file"], "/home/me/payments/src/fraud.rs");
-    assert_eq!((&site["line"], &site["function"]), (&58.into(), &"check_fraud".into()));
+    assert_eq!(
+        (&site["line"], &site["function"]),
+        (&58.into(), &"fraud::check_fraud".into())
+    );
     assert_eq!(site["collection"], "HashSet<u64>");
     assert_eq!(site["contexts"], 2);
     assert_eq!(site["counters"]["total_allocations"], 1000);
@@ -446,6 +452,18 @@ fn contexts_of_one_line_and_collection_are_one_site() {
 fn a_nameless_async_body_is_named() {
     let json = payments().report().rank(Rank::Allocations).to_json();
     assert_eq!(json["sites"][0]["function"], "payments::pay");
+    // A named function is never taken for the scope it runs in, and gets its module from its own scope.
+    let function = |line: u32| {
+        let sites = json["sites"].as_array().unwrap();
+        sites.iter().find(|site| site["line"] == line).unwrap()["function"]
+            .as_str()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(
+        (function(41), function(58)),
+        ("parse_users".to_owned(), "fraud::check_fraud".to_owned())
+    );
     // Nobody's type tells any more: the scope does.
     let mut snapshot = payments();
     snapshot.frames[5].symbols[0].function = "poll".to_owned();

@@ -33,17 +33,18 @@ impl Snapshot {
     /// # Overhead
     /// Reads the debug information of every module involved: tens of milliseconds, and tens of megabytes for that time.
     pub fn resolve(&mut self) {
-        match loaded::modules() {
-            Some(loaded) => {
-                let own = self.process.pid == std::process::id();
-                resolve_where(self, |module| address_here(module?, &loaded, own));
-            }
-            // Nobody tells what is loaded here: trust the addresses of this very process, and no others.
-            None if self.process.pid == std::process::id() => {
-                resolve_where(self, |module| Some(module.map_or(0, |module| module.load_address)));
-            }
-            None => {}
-        }
+        resolve(self);
+    }
+}
+
+/// What [`Snapshot::resolve`] does; a caller that can tell the tracker's own allocations apart does so around it.
+pub(crate) fn resolve(snapshot: &mut Snapshot) {
+    let own = snapshot.process.pid == std::process::id();
+    match loaded::modules() {
+        Some(loaded) => resolve_where(snapshot, |module| address_here(module?, &loaded, own)),
+        // Nobody tells what is loaded here: trust the addresses of this very process, and no others.
+        None if own => resolve_where(snapshot, |module| Some(module.map_or(0, |module| module.load_address))),
+        None => {}
     }
 }
 
