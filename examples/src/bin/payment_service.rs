@@ -33,7 +33,7 @@ struct Flags {
     /// Run every variant and print a table [the same as --variant all]
     #[arg(long, conflicts_with = "variant")]
     compare: bool,
-    /// Payments sent to each variant [default: 160 to rebuild, 10000 to the others]
+    /// Payments sent to each variant [default: 320 to rebuild, 20000 to others]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(4..=10_000_000))]
     requests: Option<u32>,
     /// Connections that send them at the same time
@@ -142,8 +142,8 @@ fn run(flags: &Flags) -> Fallible<()> {
 async fn load(variant: Variant, store: &Store, settings: &Settings, out: &mut impl Write) -> Fallible<Run> {
     let what = match variant {
         Variant::Rebuild => "each request parses the cached list and builds a set of it",
-        Variant::Set => "requests share one set, replaced when the list expires",
-        Variant::Bloom => "requests share one Bloom filter, replaced when the list expires",
+        Variant::Set => "one set for all requests, replaced at its expiry",
+        Variant::Bloom => "one Bloom filter for all, replaced at its expiry",
         Variant::Store => "each request asks the store for its user",
     };
     writeln!(out, "\n  variant \"{variant}\": {what}")?;
@@ -171,7 +171,10 @@ async fn load(variant: Variant, store: &Store, settings: &Settings, out: &mut im
                 "  {hits} found the list in the cache, {misses} did not and read the table"
             )?;
         } else {
-            writeln!(out, "  the table was read {misses} times, by the refresher")?;
+            writeln!(
+                out,
+                "  the table was read {misses} times: at the start, and at each expiry"
+            )?;
         }
     }
     if outcome.false_negatives > 0 {

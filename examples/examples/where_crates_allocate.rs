@@ -1,9 +1,11 @@
 //! Where well-known crates allocate, on real data: this workspace.
 //!
-//! `cargo run --release -p allocscope-examples --bin where_crates_allocate` parses the workspace's own
+//! `cargo run --release -p allocscope-examples --example where_crates_allocate` parses the workspace's own
 //! `cargo metadata` with serde_json, searches its sources with regex, and parses them with syn. Each piece of work is a
 //! block scope; afterwards one snapshot is grouped by the line *inside the crate* that allocated, and the hot-path
 //! report shows the same by the line of this program that called it.
+//!
+//! An example and not a binary, so that the first program of this package builds without syn and regex.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -65,7 +67,7 @@ struct Work {
 }
 
 fn main() -> ExitCode {
-    match run(&Flags::parse()) {
+    match run(&Flags::parse(), &mut std::io::stdout().lock()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) if is_closed_pipe(&*error) => ExitCode::SUCCESS,
         Err(error) => {
@@ -81,8 +83,7 @@ fn is_closed_pipe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bo
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-fn run(flags: &Flags) -> Fallible<()> {
-    let out = &mut std::io::stdout().lock();
+fn run(flags: &Flags, out: &mut impl Write) -> Fallible<()> {
     writeln!(
         out,
         "Allocscope on serde_json, regex and syn, at work on this workspace\n"
@@ -134,7 +135,7 @@ fn print_work(work: &Work, snapshot: &Snapshot, top: usize, out: &mut impl Write
     let (unit, units) = work.unit;
     writeln!(
         out,
-        "  {} allocations, {} in all, at most {} at once; {} allocations per {unit}\n",
+        "  {} allocations, {} in all, at most {} at once\n  {} allocations per {unit}\n",
         text::count(figures.allocations),
         text::bytes(figures.bytes as f64),
         text::bytes(figures.peak_bytes as f64),
