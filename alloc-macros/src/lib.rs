@@ -1,1 +1,91 @@
-//! The `#[track_memory]` attribute.
+//! `#[track_memory]`: the attribute that makes a function a scope of Allocscope.
+//!
+//! Called by the compiler while it builds the user's crate; users reach it as `alloc_core::track_memory`. It belongs to
+//! neither the record side nor the read side: what it writes calls `alloc_core::__private`, and nothing else.
+//!
+//! The way of the tokens, a file each: `args` reads what stands in the parentheses, `item` reads the function and keeps
+//! its nodes as they were written, `validate` holds every rule, `expand` writes the result. Any error goes to
+//! `fallback`, which emits it beside the untouched function, so that a mistake is reported once, where it was made.
+//!
+//! # Invariants
+//! - The expansion names everything by absolute path and uses no `unsafe`.
+//! - The user's tokens keep their spans: the compiler's messages about a body point into that body.
+//! - No lint is switched off for the user's code, and none of rustc's or of clippy's usual groups for ours: an `allow`
+//!   does not compile in a crate that forbids the lint. Generated code is quiet by its spans.
+//!
+//! # Cost
+//! Build time only: one pass over the signature; the body is parsed only where it may end in a future.
+#![forbid(unsafe_code)]
+
+mod args;
+mod expand;
+mod fallback;
+mod item;
+mod validate;
+
+use proc_macro2::TokenStream;
+
+/// Makes a function a scope: what it allocates, itself and through what it calls, is accounted for under its name.
+///
+/// A sync function is inside its scope from its first statement until its locals and its by-value arguments have been
+/// dropped. An `async fn` is inside its scope while it is polled, on whichever thread that happens, and outside while
+/// it waits. A function that ends in `async { .. }` or `Box::pin(async { .. })`, which is what the `async-trait` crate
+/// makes of a method, is treated like an `async fn`: its future is the scope.
+///
+/// It works on free functions, associated functions and methods with any receiver, in `impl` blocks, in trait
+/// implementations and as default methods of traits; on `unsafe` and `extern "C"` functions; with generics,
+/// `impl Trait`, destructured arguments and other attributes above or below.
+///
+/// # Arguments
+/// - `name = "..."`: the name of the scope in reports. The default is the module path and the function's name.
+/// - `crate = path`: where `alloc_core` is to be found, for a crate that renamed or re-exports it.
+///
+/// # Overhead
+/// One static of a few words per function, and one scope enter and leave per call, or per poll.
+///
+/// # Errors
+/// A `const fn`, a function without a body, a `naked` function, a function marked twice, and anything that is not a
+/// function are compile errors that say what to write instead.
+///
+/// # Examples
+/// ```
+/// use alloc_core::track_memory;
+///
+/// #[track_memory]
+/// fn parse(line: &str) -> Vec<String> {
+///     line.split(',').map(str::to_owned).collect()
+/// }
+///
+/// #[track_memory(name = "checkout")]
+/// async fn check_out(items: Vec<String>) -> usize {
+///     items.len()
+/// }
+///
+/// assert_eq!(parse("a,b").len(), 2);
+/// # let _ = check_out(Vec::new());
+/// ```
+#[proc_macro_attribute]
+pub fn track_memory(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let item = TokenStream::from(item);
+    match run(args.into(), item.clone()) {
+        Ok(expanded) => expanded.into(),
+        Err(error) => fallback::error_beside_item(&error, item).into(),
+    }
+}
+
+/// Reads both inputs before it gives up, so that a mistake in each is reported in one go.
+fn run(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+    let args = args::Args::parse(args);
+    let function = item::TrackedFn::parse(item).and_then(|function| {
+        validate::validate(&function)?;
+        Ok(function)
+    });
+    match (args, function) {
+        (Ok(args), Ok(function)) => Ok(expand::expand(&args, function)),
+        (Err(mut error), Err(other)) => {
+            error.combine(other);
+            Err(error)
+        }
+        (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+    }
+}

@@ -1,2 +1,249 @@
-//! The one error type of the read side. Filled in with the file format.
+//! The one error type of the read side.
+//!
+//! Made by `control` (tracker not installed) and by `model::file` (reading and writing snapshots); handed to the user.
+//! Read side. Invariants: messages are lower-case and continue "failed to ..."; whatever is known of path, position and
+//! version is kept and printed. Leaves out the record side, which has no errors: trouble there becomes a counter.
 #![forbid(unsafe_code)]
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+/// What went wrong when a snapshot was taken, written or read.
+///
+/// Opaque: ask with the `is_...` methods, print it for people.
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: Kind,
+    path: Option<PathBuf>,
+}
+
+enum Kind {
+    NotInstalled,
+    Io {
+        action: &'static str,
+        source: std::io::Error,
+    },
+    Json {
+        source: serde_json::Error,
+        line: usize,
+        column: usize,
+    },
+    Version {
+        found: u64,
+        supported: u32,
+    },
+    Content(String),
+    Encode(serde_json::Error),
+}
+
+impl Error {
+    /// No `TrackingAllocator` answered the probe allocation.
+    #[allow(dead_code, reason = "called by whoever takes snapshots")]
+    pub(crate) fn not_installed() -> Self {
+        Self::new(Kind::NotInstalled)
+    }
+
+    /// `action` continues "failed to": "read", "write".
+    pub(crate) fn io(action: &'static str, path: &Path, source: std::io::Error) -> Self {
+        Self::new(Kind::Io { action, source }).with_path(path)
+    }
+
+    /// Text that is not JSON, or not the JSON of a snapshot.
+    pub(crate) fn json(source: serde_json::Error) -> Self {
+        let (line, column) = (source.line(), source.column());
+        Self::new(Kind::Json { source, line, column })
+    }
+
+    /// A file of a version that this build cannot read.
+    pub(crate) fn version(found: u64, supported: u32) -> Self {
+        Self::new(Kind::Version { found, supported })
+    }
+
+    /// Well-formed JSON that contradicts itself; the text says where and how.
+    pub(crate) fn content(message: String) -> Self {
+        Self::new(Kind::Content(message))
+    }
+
+    /// A value that serialisation refused.
+    pub(crate) fn encode(source: serde_json::Error) -> Self {
+        Self::new(Kind::Encode(source))
+    }
+
+    /// The same error, naming the file.
+    pub(crate) fn with_path(mut self, path: &Path) -> Self {
+        self.0.path = Some(path.to_owned());
+        self
+    }
+
+    fn new(kind: Kind) -> Self {
+        Self(Box::new(Inner { kind, path: None }))
+    }
+
+    /// True when no `TrackingAllocator` is this program's global allocator.
+    pub fn is_not_installed(&self) -> bool {
+        matches!(self.0.kind, Kind::NotInstalled)
+    }
+
+    /// True when the operating system refused to read or write.
+    pub fn is_io(&self) -> bool {
+        matches!(self.0.kind, Kind::Io { .. })
+    }
+
+    /// True when what was read is not a snapshot that this build understands: truncated, corrupt, contradictory, or
+    /// of another version.
+    pub fn is_format(&self) -> bool {
+        matches!(self.0.kind, Kind::Json { .. } | Kind::Version { .. } | Kind::Content(_))
+    }
+
+    /// True when the file is intact but of a version that this build cannot read. Such an error
+    /// [`is_format`](Self::is_format) too.
+    pub fn is_unsupported_version(&self) -> bool {
+        matches!(self.0.kind, Kind::Version { .. })
+    }
+
+    /// The file that was read or written, when there was one.
+    pub fn path(&self) -> Option<&Path> {
+        self.0.path.as_deref()
+    }
+
+    /// Line and column, both from 1, where reading stopped, when the text itself was at fault.
+    pub fn position(&self) -> Option<(usize, usize)> {
+        match self.0.kind {
+            Kind::Json { line, column, .. } if line > 0 => Some((line, column)),
+            _ => None,
+        }
+    }
+
+    /// Schema version of the file, when that is what was wrong.
+    pub fn found_version(&self) -> Option<u64> {
+        match self.0.kind {
+            Kind::Version { found, .. } => Some(found),
+            _ => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let named = |f: &mut fmt::Formatter<'_>| match &self.0.path {
+            Some(path) => write!(f, " {}", path.display()),
+            None => Ok(()),
+        };
+        match &self.0.kind {
+            Kind::NotInstalled => f.write_str(
+                "failed to take a snapshot: no TrackingAllocator is the global allocator of this program (a probe \
+                 allocation was not seen); add to the binary:\n    #[global_allocator]\n    static ALLOC: \
+                 alloc_core::TrackingAllocator = alloc_core::TrackingAllocator::new();",
+            ),
+            Kind::Io { action, source } => {
+                write!(f, "failed to {action}")?;
+                named(f)?;
+                write!(f, ": {source}")
+            }
+            Kind::Json { source, line, column } => {
+                f.write_str("failed to read snapshot")?;
+                named(f)?;
+                let text = source.to_string();
+                let reason = text
+                    .strip_suffix(&format!(" at line {line} column {column}"))
+                    .unwrap_or(&text);
+                if source.is_eof() {
+                    write!(f, ": the text ends early, at line {line} column {column}: {reason}")
+                } else if *line > 0 {
+                    write!(f, ": line {line} column {column}: {reason}")
+                } else {
+                    write!(f, ": {reason}")
+                }
+            }
+            Kind::Version { found, supported } => {
+                f.write_str("failed to read snapshot")?;
+                named(f)?;
+                let advice = if *found > u64::from(*supported) {
+                    "; it was written by a newer alloc-core"
+                } else {
+                    ""
+                };
+                write!(
+                    f,
+                    ": schema version {found}, and this build reads version {supported}{advice}"
+                )
+            }
+            Kind::Content(message) => {
+                f.write_str("failed to read snapshot")?;
+                named(f)?;
+                write!(f, ": {message}")
+            }
+            Kind::Encode(source) => write!(f, "failed to write snapshot as JSON: {source}"),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.0.kind {
+            Kind::NotInstalled => "NotInstalled",
+            Kind::Io { .. } => "Io",
+            Kind::Json { .. } => "Json",
+            Kind::Version { .. } => "Version",
+            Kind::Content(_) => "Content",
+            Kind::Encode(_) => "Encode",
+        };
+        f.debug_struct("Error")
+            .field("kind", &kind)
+            .field("message", &self.to_string())
+            .finish()
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0.kind {
+            Kind::Io { source, .. } => Some(source),
+            Kind::Json { source, .. } | Kind::Encode(source) => Some(source),
+            Kind::NotInstalled | Kind::Version { .. } | Kind::Content(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn not_installed_shows_the_line_to_add() {
+        let error = Error::not_installed();
+        assert!(error.is_not_installed() && !error.is_io() && !error.is_format());
+        let text = error.to_string();
+        assert!(
+            text.starts_with("failed to take a snapshot: no TrackingAllocator is the global allocator"),
+            "{text}"
+        );
+        assert!(text.contains("probe allocation"), "{text}");
+        assert!(text.ends_with(
+            "    #[global_allocator]\n    static ALLOC: alloc_core::TrackingAllocator = \
+             alloc_core::TrackingAllocator::new();"
+        ));
+    }
+
+    #[test]
+    fn a_newer_version_names_file_and_versions() {
+        let error = Error::version(7, 1).with_path(Path::new("a.json"));
+        assert!(error.is_format() && error.is_unsupported_version());
+        assert_eq!(error.found_version(), Some(7));
+        assert_eq!(error.path(), Some(Path::new("a.json")));
+        assert_eq!(
+            error.to_string(),
+            "failed to read snapshot a.json: schema version 7, and this build reads version 1; it was written by a \
+             newer alloc-core"
+        );
+    }
+
+    #[test]
+    fn io_keeps_path_and_source() {
+        let error = Error::io("write", Path::new("x/y.json"), std::io::Error::other("disk on fire"));
+        assert!(error.is_io());
+        assert_eq!(error.to_string(), "failed to write x/y.json: disk on fire");
+        assert!(std::error::Error::source(&error).is_some());
+    }
+}

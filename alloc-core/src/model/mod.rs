@@ -11,8 +11,11 @@ mod file;
 use serde::{Deserialize, Serialize};
 
 pub use crate::ids::{ScopeId, ScopeNodeId};
-pub use diff::{DiffBasis, ScopeDiff, SiteDiff, SnapshotDiff};
+pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange};
 pub use error::Error;
+
+pub(crate) use diff::{add_counters, file_name};
+pub(crate) use file::write_atomically;
 
 /// Version of the JSON schema that this build writes. Documented in `docs/snapshot-format.md`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -175,6 +178,12 @@ pub struct EpochChange {
     pub blocks: i64,
     /// The same in bytes.
     pub bytes: i64,
+    /// How many of these blocks were freed in a later epoch (events): what a diff subtracts to get at its churn.
+    #[serde(default)]
+    pub frees: u64,
+    /// Bytes that reallocations in a later epoch granted to these blocks (the new sizes).
+    #[serde(default)]
+    pub granted_bytes: u64,
 }
 
 /// A distinct call stack.

@@ -1,0 +1,160 @@
+//! Interns the pair (scope node, call stack) as a `ContextId`, and keeps what the id stands for.
+//!
+//! Record side: `intern` runs on a miss of the thread's own cache (`thread::SiteSlot`). INVARIANT: an id below `count()` that was
+//! published by the index has complete information, and it never changes. Bounded: at the memory ceiling or at 2^22
+//! contexts `intern` gives `None` and the caller charges the scope's own context ("other"). Identity is the node and the 64-bit
+//! hash of the kept frames: among a million stacks two share one with a probability of 3e-8.
+
+use core::ptr::NonNull;
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+
+use super::arena;
+use super::block::CONTEXT_BITS;
+use super::index::{Index, Lazy, Place};
+use super::thread;
+use crate::ids::{ContextId, ScopeNodeId};
+
+const SEGMENT: usize = 1024;
+const SEGMENTS: usize = (1 << CONTEXT_BITS) / SEGMENT;
+const FIRST_FREE: u32 = 3;
+
+/// Outermost frames are missing.
+pub(crate) const TRUNCATED: u32 = 1 << 16;
+/// Taken on a stack that is not the thread's own.
+pub(crate) const FOREIGN: u32 = 1 << 17;
+
+/// What a `ContextId` stands for.
+#[derive(Default)]
+pub(crate) struct ContextInfo {
+    hash: AtomicU64,
+    frames: AtomicPtr<usize>,
+    node: AtomicU32,
+    /// Low half: number of frames. High half: the flags above.
+    shape: AtomicU32,
+}
+
+static TABLE: [Lazy<ContextInfo>; SEGMENTS] = [const { Lazy::new() }; SEGMENTS];
+static INDEX: Index = Index::new();
+static NEXT: AtomicU32 = AtomicU32::new(FIRST_FREE);
+
+impl ContextInfo {
+    /// The scope node; 0 while the id is not in use.
+    pub(crate) fn node(&self) -> u32 {
+        // ORDERING: pairs with the Release in `write`.
+        self.node.load(Ordering::Acquire)
+    }
+    /// Return addresses, innermost first. Empty when no stack was recorded.
+    pub(crate) fn frames(&self) -> &'static [usize] {
+        let length = (self.shape.load(Ordering::Relaxed) & 0xffff) as usize;
+        match NonNull::new(self.frames.load(Ordering::Acquire)) {
+            // SAFETY: `write` stored the start of `length` words of arena memory, which are never changed or freed after.
+            Some(start) => unsafe { core::slice::from_raw_parts(start.as_ptr(), length) },
+            None => &[],
+        }
+    }
+    pub(crate) fn is_truncated(&self) -> bool {
+        self.shape.load(Ordering::Relaxed) & TRUNCATED != 0
+    }
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.shape.load(Ordering::Relaxed) & FOREIGN != 0
+    }
+    fn write(&self, node: u32, hash: u64, frames: *mut usize, shape: u32) {
+        self.hash.store(hash, Ordering::Relaxed);
+        self.shape.store(shape, Ordering::Relaxed);
+        self.frames.store(frames, Ordering::Release);
+        self.node.store(node, Ordering::Release);
+    }
+}
+
+/// Makes the reserved contexts. Called once, before the first event.
+pub(crate) fn init() -> bool {
+    let reserved = [
+        (ContextId::ROOT, ScopeNodeId::ROOT),
+        (ContextId::TRACKER, ScopeNodeId::TRACKER),
+    ];
+    reserved
+        .iter()
+        .all(|&(context, node)| publish(context, node.0, 0, core::ptr::null_mut(), 0))
+}
+
+/// One past the largest id in use.
+pub(crate) fn count() -> u32 {
+    NEXT.load(Ordering::Acquire)
+}
+
+/// What `context` stands for; `None` for an id that was never handed out.
+pub(crate) fn info(context: ContextId) -> Option<&'static ContextInfo> {
+    let segment = TABLE.get(context.0 as usize / SEGMENT)?.get()?;
+    // SAFETY: a segment holds SEGMENT entries and is never freed; the offset is below SEGMENT.
+    Some(unsafe { segment.add(context.0 as usize % SEGMENT).as_ref() })
+}
+
+/// Scope node of a context read from a block's header, or `None` for an id that was never handed out: a corrupt header.
+pub(crate) fn node_of(context: ContextId) -> Option<u32> {
+    let node = info(context)?.node();
+    (node != 0).then_some(node)
+}
+
+/// Makes the context of a scope node without a stack.
+pub(crate) fn for_node(node: u32) -> Option<ContextId> {
+    let context = reserve_id()?;
+    publish(context, node, 0, core::ptr::null_mut(), 0).then_some(context)
+}
+
+/// The context of `node` with the stack of `length` frames that `hash` identifies, made if it is new.
+#[cold]
+#[inline(never)]
+pub(crate) fn intern(
+    node: u32,
+    hash: u64,
+    flags: u32,
+    length: usize,
+    frames: impl Iterator<Item = usize>,
+) -> Option<ContextId> {
+    let key = (hash ^ u64::from(node).wrapping_mul(0xff51_afd7_ed55_8ccd)).max(1);
+    let is_equal = |id| {
+        info(ContextId(id)).is_some_and(|known| known.hash.load(Ordering::Relaxed) == hash && known.node() == node)
+    };
+    if let Some(id) = INDEX.find(key, is_equal) {
+        return Some(ContextId(id));
+    }
+    // SAFETY: zero is a valid usize.
+    let stored = unsafe { arena::take_zeroed::<usize>(length) }?;
+    let mut written = 0;
+    for frame in frames.take(length) {
+        // SAFETY: `written < length`, the size of the memory just taken, which nobody else has.
+        unsafe { stored.add(written).write(frame) };
+        written += 1;
+    }
+    let context = reserve_id()?;
+    if !publish(context, node, hash, stored.as_ptr(), written as u32 | flags) {
+        return None;
+    }
+    match INDEX.insert(key, context.0, is_equal) {
+        Place::Inserted => Some(context),
+        // LIMIT: an id and its frames are lost when two threads meet the same new stack at the same instant.
+        Place::Found(id) => Some(ContextId(id)),
+        Place::Full => None,
+    }
+}
+
+fn reserve_id() -> Option<ContextId> {
+    let next = NEXT.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |next| {
+        (next < (1 << CONTEXT_BITS)).then_some(next + 1)
+    });
+    next.ok().map(ContextId)
+}
+
+/// False when there is no memory for the id, or none for the row that the shared shard needs for it.
+fn publish(context: ContextId, node: u32, hash: u64, frames: *mut usize, shape: u32) -> bool {
+    let Some(segment) = TABLE.get(context.0 as usize / SEGMENT) else {
+        return false;
+    };
+    // SAFETY: zero is a valid ContextInfo: its fields are atomics of plain integers and a nullable pointer.
+    if unsafe { segment.get_or_make(SEGMENT) }.is_none() || !thread::make_shared_row(context) {
+        return false;
+    }
+    let Some(entry) = info(context) else { return false };
+    entry.write(node, hash, frames, shape);
+    true
+}

@@ -1,0 +1,177 @@
+//! Single-writer counters and the rows made of them; which numbers are exact is said at each field.
+//!
+//! Record side. A `Counter` of a live thread is written by that thread alone, with a plain load and store; any thread may read.
+//! The shared shard (`thread::shared`) is written by many, with `add_shared`. Cost: one memory operand each.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+/// A 64-bit figure with one writer at a time. Signed figures use the same bits.
+#[derive(Default)]
+#[repr(transparent)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+    #[inline(always)]
+    pub(crate) fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+    #[inline(always)]
+    pub(crate) fn signed(&self) -> i64 {
+        self.get() as i64
+    }
+    /// For readers on other threads.
+    #[inline]
+    pub(crate) fn read(&self) -> u64 {
+        // ORDERING: pairs with the Release in `add`: who sees a free here sees the allocation of that block afterwards.
+        self.0.load(Ordering::Acquire)
+    }
+    #[inline(always)]
+    pub(crate) fn set(&self, value: u64) {
+        self.0.store(value, Ordering::Relaxed);
+    }
+    /// Adds; the calling thread is the only writer.
+    #[inline(always)]
+    pub(crate) fn add(&self, amount: u64) {
+        // ORDERING: Release: see `read`. On x86 it is the same plain store.
+        self.0
+            .store(self.0.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Release);
+    }
+    #[inline(always)]
+    pub(crate) fn raise(&self, value: u64) {
+        if value > self.get() {
+            self.set(value);
+        }
+    }
+    /// Adds where many threads write.
+    pub(crate) fn add_shared(&self, amount: u64) {
+        if amount != 0 {
+            self.0.fetch_add(amount, Ordering::AcqRel);
+        }
+    }
+    /// Raises a signed figure where many threads write.
+    pub(crate) fn raise_shared(&self, value: i64) {
+        let mut now = self.0.load(Ordering::Relaxed);
+        while value > now as i64 {
+            match self
+                .0
+                .compare_exchange_weak(now, value as u64, Ordering::Relaxed, Ordering::Relaxed)
+            {
+                Ok(_) => return,
+                Err(other) => now = other,
+            }
+        }
+    }
+}
+
+/// What one thread did to one context. A free on another thread goes to that thread's row: single rows may wrap below
+/// zero, their sum over threads may not.
+#[derive(Default)]
+#[repr(C, align(64))]
+pub(crate) struct Row {
+    /// Requests granted. Exact.
+    pub(crate) allocations: Counter,
+    /// Bytes granted, by allocations and as the new size of reallocations. Exact.
+    pub(crate) granted_bytes: Counter,
+    /// Blocks freed. Exact.
+    pub(crate) frees: Counter,
+    /// Bytes released, by frees and as the old size of reallocations. Exact.
+    pub(crate) released_bytes: Counter,
+    /// Reallocations that this context received: each is also a block received. Exact.
+    pub(crate) reallocations: Counter,
+    /// Blocks that a reallocation took away from this context (to itself included). Exact.
+    pub(crate) handed_over: Counter,
+    /// `granted - released` at the process peak, valid while `mark` carries the thread's `peak_mark`. Accuracy: as the peak.
+    pub(crate) at_peak: Counter,
+    /// Low half: the scope node the context belongs to, 0 until the row's first use. High half: see `at_peak`.
+    pub(crate) mark: Counter,
+}
+
+const _: () = assert!(size_of::<Row>() == 64);
+
+impl Row {
+    #[inline(always)]
+    pub(crate) fn live_bytes(&self) -> u64 {
+        self.granted_bytes.get().wrapping_sub(self.released_bytes.get())
+    }
+    #[inline(always)]
+    pub(crate) fn node(&self) -> u32 {
+        self.mark.get() as u32
+    }
+    /// Keeps what the row held at the last process peak, before an event changes it.
+    ///
+    /// PERF: rebasing on touch instead of copying every row at each peak makes the at-peak column O(1) per event.
+    #[inline(always)]
+    pub(crate) fn rebase(&self, peak_mark: u32) {
+        let mark = self.mark.get();
+        if (mark >> 32) as u32 != peak_mark {
+            self.at_peak.set(self.live_bytes());
+            self.mark.set((mark & 0xffff_ffff) | (u64::from(peak_mark) << 32));
+        }
+    }
+    /// Live bytes at the last process peak.
+    pub(crate) fn bytes_at_peak(&self, peak_mark: u32) -> u64 {
+        if (self.mark.read() >> 32) as u32 == peak_mark {
+            self.at_peak.read()
+        } else {
+            self.live_bytes()
+        }
+    }
+}
+
+/// What reallocations copied, per context. In pages of its own: most contexts never reallocate.
+#[derive(Default)]
+#[repr(transparent)]
+pub(crate) struct GrowthRow {
+    /// Bytes copied to a new address. Exact for moves seen here; what the kernel remapped is counted as copied.
+    pub(crate) copied_bytes: Counter,
+}
+
+/// What one thread did in one scope node.
+#[derive(Default)]
+#[repr(C, align(64))]
+pub(crate) struct NodeRow {
+    /// Calls begun, recursive ones included.
+    pub(crate) entered: Counter,
+    /// Calls ended, recursive ones left out; the figures down to `upper_bound` are sums and maxima over these.
+    pub(crate) completed: Counter,
+    pub(crate) allocations: Counter,
+    pub(crate) bytes: Counter,
+    pub(crate) max_allocations: Counter,
+    pub(crate) max_bytes: Counter,
+    pub(crate) sum_peak: Counter,
+    pub(crate) max_peak: Counter,
+    pub(crate) retained_bytes: Counter,
+    pub(crate) retained_blocks: Counter,
+    pub(crate) max_retained: Counter,
+    pub(crate) upper_bound: Counter,
+    /// Inclusive live bytes not yet published to the node, and the largest they were since the last publication.
+    pub(crate) delta: Counter,
+    pub(crate) delta_max: Counter,
+    /// The same for blocks of the node itself.
+    pub(crate) own_delta: Counter,
+    pub(crate) own_delta_max: Counter,
+    /// Calls of this node now on this thread's stack: more than none makes the next one recursive.
+    pub(crate) open: Counter,
+}
+
+/// What was seen and not recorded where it belongs. Written by many threads, rarely.
+pub(crate) struct Losses {
+    /// Counted under "other": a full table, or an allocation that interrupted the tracker.
+    pub(crate) other_allocations: Counter,
+    /// Frees of blocks granted while tracking was off.
+    pub(crate) untracked_frees: Counter,
+    /// Headers that made no sense.
+    pub(crate) corrupt_headers: Counter,
+    /// Not recorded at all.
+    pub(crate) dropped_events: Counter,
+}
+
+pub(crate) static LOSSES: Losses = Losses {
+    other_allocations: Counter::new(),
+    untracked_frees: Counter::new(),
+    corrupt_headers: Counter::new(),
+    dropped_events: Counter::new(),
+};

@@ -1,0 +1,663 @@
+//! One order for every entry point of the allocator.
+//!
+//! Record side; called by `allocator` only, which inlines it.
+//!
+//! - *alloc*: the mode decides whether the block is tracked; the stack is captured; the inner allocator is asked; null is
+//!   returned as null with nothing counted; else count, write the header.
+//! - *dealloc*: the block decides, never the mode; count, then free: afterwards the address may be another thread's.
+//! - *realloc*: the block decides; the header is read first; null leaves the block and its counts as they were. A tracked block stays
+//!   tracked in every mode; an untracked one becomes tracked in a tracking mode, by a move.
+//!
+//! Cost: see `docs/overhead.md`. Leaves out: what a figure means (`counters`), peaks (`peak`), calls (`call`, `scope`).
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+use super::block::{self, Birth, Header, Stamp};
+use super::counters::{LOSSES, Row};
+use super::epoch::Effect;
+use super::peak::{self, Touched};
+use super::settings::{self, Mode};
+use super::thread::{self, ThreadState};
+use super::{call, context, epoch, stack};
+use crate::ids::ContextId;
+
+/// How the inner allocator is asked for memory.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fill {
+    Any,
+    Zero,
+}
+
+#[inline(always)]
+fn ask<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    match fill {
+        // SAFETY: `block` makes layouts of at least 8 bytes only.
+        Fill::Any => unsafe { inner.alloc(layout) },
+        // SAFETY: as above.
+        Fill::Zero => unsafe { inner.alloc_zeroed(layout) },
+    }
+}
+
+/// `GlobalAlloc::alloc` and `alloc_zeroed`.
+#[inline(always)]
+pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    if !block::is_grantable(size, align) {
+        return ptr::null_mut();
+    }
+    let mode = settings::mode();
+    if mode == Mode::Off {
+        return alloc_untracked(inner, layout, fill);
+    }
+    let Some(thread) = thread::current().filter(|thread| !thread.is_occupied()) else {
+        return alloc_unusual(inner, layout, fill);
+    };
+    thread.busy.store(1, Ordering::Relaxed);
+    let Some((row, context)) = find_row(thread, mode) else {
+        thread.busy.store(0, Ordering::Relaxed);
+        return alloc_shared(inner, layout, fill);
+    };
+    let in_front = block::header_is_in_front(layout);
+    let granted = ask(
+        inner,
+        if in_front {
+            block::fronted_layout(size)
+        } else {
+            block::backed_layout(size, align)
+        },
+        fill,
+    );
+    if granted.is_null() {
+        thread.busy.store(0, Ordering::Relaxed);
+        return granted;
+    }
+    let header = count_alloc(thread, row, context, size);
+    thread.busy.store(0, Ordering::Relaxed);
+    finish(granted, in_front, size, header)
+}
+
+/// Writes the header of a fresh block and gives the block.
+#[inline(always)]
+fn finish(granted: *mut u8, in_front: bool, size: usize, header: Header) -> *mut u8 {
+    if in_front {
+        // SAFETY: the inner allocator granted `fronted_layout`: 16-aligned, at least HEADER_BYTES long, and ours alone.
+        unsafe { block::write_front(granted, header) }
+    } else {
+        // SAFETY: the inner allocator granted `backed_layout(size, _)`, ours alone.
+        unsafe { block::write_behind(granted, size, header) };
+        granted
+    }
+}
+
+/// The row that an allocation made now is counted on.
+#[inline(always)]
+fn find_row(thread: &'static ThreadState, mode: Mode) -> Option<(&'static Row, ContextId)> {
+    if mode == Mode::Scopes {
+        return scope_row(thread);
+    }
+    // SAFETY: `busy` is set and we are the owning thread, so this is the only reference to the stack state.
+    let state = unsafe { &mut *thread.stack.get() };
+    let captured = stack::capture(state, settings::depth());
+    let key = captured.hash ^ thread.site_salt.get();
+    let slot = thread.site(key);
+    if slot.key.load(Ordering::Relaxed) == key {
+        let context = ContextId(slot.context.load(Ordering::Relaxed));
+        // SAFETY: `find_site` stored the address of a row that lives as long as this thread's state is its own; the
+        // salt in the key differs between owners.
+        return Some((unsafe { &*slot.row.load(Ordering::Relaxed) }, context));
+    }
+    find_site(thread, key, &captured)
+}
+
+#[inline(always)]
+fn scope_row(thread: &'static ThreadState) -> Option<(&'static Row, ContextId)> {
+    let context = ContextId(thread.scope_context.load(Ordering::Relaxed));
+    Some((thread.row(context)?, context))
+}
+
+/// The row of a stack that the thread's cache does not have.
+#[cold]
+#[inline(never)]
+fn find_site(thread: &'static ThreadState, key: u64, captured: &stack::Captured) -> Option<(&'static Row, ContextId)> {
+    // SAFETY: as in `find_row`; its reference is no longer used.
+    let state = unsafe { &*thread.stack.get() };
+    let flags = (if captured.truncated { context::TRUNCATED } else { 0 })
+        | (if captured.foreign { context::FOREIGN } else { 0 });
+    let node = thread.node.load(Ordering::Relaxed);
+    let found = context::intern(node, captured.hash, flags, captured.len, state.frames());
+    let row = found.and_then(|context| Some((thread.row(context)?, context)));
+    let Some((row, context)) = row else {
+        // LIMIT: no room for another stack: "other" of the scope.
+        LOSSES.other_allocations.add_shared(1);
+        return scope_row(thread);
+    };
+    let slot = thread.site(key);
+    slot.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
+    slot.context.store(context.0, Ordering::Relaxed);
+    slot.key.store(key, Ordering::Relaxed);
+    Some((row, context))
+}
+
+/// Counts an allocation that was granted, and makes its header.
+#[inline(always)]
+fn count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size: usize) -> Header {
+    if row.mark.get() != thread.expected_mark.get() {
+        let _ = peak::touch(thread, row, context);
+    }
+    if thread.stamp() == Stamp::LAZY {
+        open_call(thread);
+    }
+    row.allocations.add(1);
+    row.granted_bytes.add(size as u64);
+    thread.allocations.add(1);
+    thread.bytes.add(size as u64);
+    thread.own_blocks.add(1);
+    thread.own_bytes.add(size as u64);
+    thread.move_net(size as i64);
+    Header::new(context, Birth::at(epoch::current(), thread.birth.get()))
+}
+
+/// The running call grants its first block: give it a record.
+#[cold]
+#[inline(never)]
+fn open_call(thread: &ThreadState) {
+    let stamp = call::open(thread);
+    thread.set_stamp(if stamp.is_recorded() { stamp } else { Stamp::UNRECORDED });
+}
+
+/// `GlobalAlloc::dealloc`.
+///
+/// # Safety
+/// - `block` was granted by `alloc` or `realloc` above for `layout`, with the same `inner`, and is not used afterwards.
+#[inline(always)]
+pub(crate) unsafe fn dealloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout) {
+    let size = layout.size();
+    if block::header_is_in_front(layout) {
+        if !block::address_says_tracked(block) {
+            count_untracked_free();
+            // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
+            return unsafe { inner.dealloc(block, block::plain_layout(size)) };
+        }
+        // SAFETY: the address bit says that `write_front` made this block; the caller owns it.
+        let (granted, header) = unsafe { block::read_front(block) };
+        count_free(header, size);
+        // SAFETY: `granted` is what the inner allocator gave for `fronted_layout`.
+        unsafe { inner.dealloc(granted, block::fronted_layout(size)) };
+    } else {
+        // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
+        let header = unsafe { block::read_behind(block, size) };
+        if header.is_tracked() {
+            count_free(header, size)
+        } else {
+            count_untracked_free()
+        }
+        // SAFETY: `block` is what the inner allocator granted for `backed_layout`.
+        unsafe { inner.dealloc(block, block::backed_layout(size, layout.align())) };
+    }
+}
+
+#[inline(always)]
+fn count_untracked_free() {
+    if settings::mode() != Mode::Off {
+        free_untracked();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn free_untracked() {
+    match thread::current().filter(|thread| !thread.is_occupied()) {
+        Some(thread) => thread.untracked_frees.add(1),
+        None => LOSSES.untracked_frees.add_shared(1),
+    }
+}
+
+/// Counts the release of a tracked block.
+#[inline(always)]
+fn count_free(header: Header, size: usize) {
+    let Some(thread) = thread::current().filter(|thread| !thread.is_occupied()) else {
+        return free_unusual(header, size);
+    };
+    thread.busy.store(1, Ordering::Relaxed);
+    let context = header.context();
+    match thread.row(context) {
+        Some(row) => count_free_on(thread, row, header, size),
+        None => free_shared(header, size),
+    }
+    thread.busy.store(0, Ordering::Relaxed);
+}
+
+#[inline(always)]
+fn count_free_on(thread: &'static ThreadState, row: &'static Row, header: Header, size: usize) {
+    if row.mark.get() != thread.expected_mark.get() {
+        match peak::touch(thread, row, header.context()) {
+            Touched::Ready => {}
+            Touched::Tracker => return release_own(row, size),
+            Touched::Corrupt => return LOSSES.corrupt_headers.add_shared(1),
+        }
+    }
+    row.frees.add(1);
+    row.released_bytes.add(size as u64);
+    thread.move_net(-(size as i64));
+    let birth = header.birth();
+    if birth == Birth::new(epoch::current(), thread.stamp()) {
+        thread.own_blocks.add(1u64.wrapping_neg());
+        thread.own_bytes.add((size as u64).wrapping_neg());
+    } else {
+        free_birth(Some(thread), header, size);
+    }
+}
+
+/// Tells the epoch table and the call that granted the block that it is freed.
+#[cold]
+#[inline(never)]
+fn free_birth(thread: Option<&ThreadState>, header: Header, size: usize) {
+    let birth = header.birth();
+    if birth.epoch() != epoch::current() {
+        epoch::change(header.context(), birth.epoch(), Effect::free(size));
+    }
+    if birth.stamp().is_recorded() {
+        call::released(thread, birth.stamp(), 1, size as i64);
+    }
+}
+
+/// `GlobalAlloc::realloc`.
+///
+/// # Safety
+/// - `block` was granted by `alloc` or `realloc` above for `layout`, with the same `inner`; when the result is not null it is not
+///   used afterwards.
+/// - `new_size` is not 0, and rounded up to `layout.align()` does not overflow `isize`.
+#[inline(always)]
+pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    if !block::is_grantable(new_size, align) {
+        return ptr::null_mut();
+    }
+    if block::header_is_in_front(layout) {
+        if !block::address_says_tracked(block) {
+            // SAFETY: the caller's promise; the block is untracked.
+            return unsafe { realloc_untracked(inner, block, layout, new_size) };
+        }
+        // SAFETY: the address bit says that `write_front` made this block; the caller owns it.
+        let (granted, header) = unsafe { block::read_front(block) };
+        let event = ReallocEvent::begin();
+        // SAFETY: `granted` came from `inner` for `fronted_layout(size)`; the new size is that of a valid layout.
+        let moved = unsafe {
+            inner.realloc(
+                granted,
+                block::fronted_layout(size),
+                block::fronted_layout(new_size).size(),
+            )
+        };
+        if moved.is_null() {
+            event.cancel();
+            return moved;
+        }
+        let header = event.finish(header, size, new_size, moved != granted);
+        // SAFETY: `moved` was granted for `fronted_layout(new_size)` and is ours alone.
+        unsafe { block::write_front(moved, header) }
+    } else {
+        // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
+        let header = unsafe { block::read_behind(block, size) };
+        if !header.is_tracked() {
+            // SAFETY: the caller's promise; the block is untracked.
+            return unsafe { realloc_untracked(inner, block, layout, new_size) };
+        }
+        let event = ReallocEvent::begin();
+        let new_layout = block::backed_layout(new_size, align);
+        // SAFETY: `block` came from `inner` for `backed_layout(size, align)`; the new size is that of a valid layout.
+        let moved = unsafe { inner.realloc(block, block::backed_layout(size, align), new_layout.size()) };
+        if moved.is_null() {
+            event.cancel();
+            return moved;
+        }
+        let header = event.finish(header, size, new_size, moved != block);
+        // SAFETY: `moved` was granted for `backed_layout(new_size, _)` and is ours alone.
+        unsafe { block::write_behind(moved, new_size, header) };
+        moved
+    }
+}
+
+/// A reallocation of a tracked block: who receives it, known before the inner allocator is asked.
+struct ReallocEvent {
+    /// The usual case: the thread (now busy), and the receiving row and context.
+    usual: Option<(&'static ThreadState, &'static Row, ContextId)>,
+}
+
+impl ReallocEvent {
+    #[inline(always)]
+    fn begin() -> Self {
+        let Some(thread) = thread::current().filter(|thread| !thread.is_occupied()) else {
+            return Self { usual: None };
+        };
+        let mode = settings::mode();
+        if mode == Mode::Off {
+            return Self { usual: None };
+        }
+        thread.busy.store(1, Ordering::Relaxed);
+        match find_row(thread, mode) {
+            Some((row, context)) => Self {
+                usual: Some((thread, row, context)),
+            },
+            None => {
+                thread.busy.store(0, Ordering::Relaxed);
+                Self { usual: None }
+            }
+        }
+    }
+
+    #[inline(always)]
+    fn cancel(self) {
+        if let Some((thread, ..)) = self.usual {
+            thread.busy.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// Counts the reallocation and makes the block's header: a new holder, the old birth.
+    #[inline(always)]
+    fn finish(self, header: Header, size: usize, new_size: usize, has_moved: bool) -> Header {
+        let Some((thread, row, context)) = self.usual else {
+            return realloc_unusual(header, size, new_size, has_moved);
+        };
+        let from = header.context();
+        let header = match thread.row(from) {
+            Some(from_row) => count_realloc(
+                thread,
+                (row, context),
+                (from_row, from),
+                header,
+                size,
+                new_size,
+                has_moved,
+            ),
+            None => realloc_unusual(header, size, new_size, has_moved),
+        };
+        thread.busy.store(0, Ordering::Relaxed);
+        header
+    }
+}
+
+#[inline(always)]
+fn count_realloc(
+    thread: &'static ThreadState,
+    (row, context): (&'static Row, ContextId),
+    (from_row, from): (&'static Row, ContextId),
+    header: Header,
+    size: usize,
+    new_size: usize,
+    has_moved: bool,
+) -> Header {
+    // The old holder first: what is pending may have to be settled before the new one is counted.
+    if from_row.mark.get() != thread.expected_mark.get() {
+        match peak::touch(thread, from_row, from) {
+            Touched::Ready => {}
+            // The tracker's own block, reallocated after the tracker was left: it stays the tracker's.
+            Touched::Tracker => return realloc_own(from_row, header, size, new_size),
+            Touched::Corrupt => {
+                LOSSES.corrupt_headers.add_shared(1);
+                return header;
+            }
+        }
+    }
+    if row.node() == from_row.node() {
+        if row.mark.get() != thread.expected_mark.get() {
+            let _ = peak::touch(thread, row, context);
+        }
+        thread.move_net(new_size as i64 - size as i64);
+    } else {
+        // The bytes leave one node and arrive at another: two events, but no moment in which both hold them.
+        thread.move_net(-(size as i64));
+        let _ = peak::touch(thread, row, context);
+        thread.move_net(new_size as i64);
+    }
+    // Received before handed over: who sees the second sees the first.
+    row.reallocations.add(1);
+    row.granted_bytes.add(new_size as u64);
+    from_row.handed_over.add(1);
+    from_row.released_bytes.add(size as u64);
+    thread.bytes.add(new_size as u64);
+    if has_moved {
+        thread.copied(context, size.min(new_size) as u64);
+    }
+    let birth = header.birth();
+    if birth == Birth::new(epoch::current(), thread.stamp()) {
+        thread.own_bytes.add((new_size as u64).wrapping_sub(size as u64));
+    } else {
+        realloc_birth(Some(thread), header, (from, size), (context, new_size));
+    }
+    Header::new(context, birth)
+}
+
+/// The same for a reallocation: the block keeps its birth, and changes its holder and size.
+#[cold]
+#[inline(never)]
+fn realloc_birth(
+    thread: Option<&ThreadState>,
+    header: Header,
+    (from, size): (ContextId, usize),
+    (to, new_size): (ContextId, usize),
+) {
+    let birth = header.birth();
+    if birth.epoch() != epoch::current() {
+        epoch::change(to, birth.epoch(), Effect::received(new_size));
+        epoch::change(from, birth.epoch(), Effect::handed_over(size));
+    }
+    if birth.stamp().is_recorded() {
+        call::released(thread, birth.stamp(), 0, size as i64 - new_size as i64);
+    }
+}
+
+// Rare paths.
+
+/// Mode `off`: the inner allocator's own speed, but for the 8 bytes behind blocks of `align >= 16`.
+#[inline(always)]
+fn alloc_untracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    if block::header_is_in_front(layout) {
+        return ask(inner, block::plain_layout(layout.size()), fill);
+    }
+    let granted = ask(inner, block::backed_layout(layout.size(), layout.align()), fill);
+    if !granted.is_null() && fill == Fill::Any {
+        // SAFETY: granted for this very layout, and ours alone.
+        unsafe { block::write_behind(granted, layout.size(), Header::UNTRACKED) };
+    }
+    granted
+}
+
+/// A tracked block that is counted in the shared shard under `header`'s context.
+fn alloc_tracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, header: Header) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    let in_front = block::header_is_in_front(layout);
+    let granted = ask(
+        inner,
+        if in_front {
+            block::fronted_layout(size)
+        } else {
+            block::backed_layout(size, align)
+        },
+        fill,
+    );
+    if granted.is_null() {
+        granted
+    } else {
+        finish(granted, in_front, size, header)
+    }
+}
+
+/// The thread has no state yet, or none any more, or is inside the tracker, or is interrupted while recording.
+#[cold]
+#[inline(never)]
+fn alloc_unusual<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    if !thread::is_initialised() {
+        // LIMIT: made while another thread makes the tables, or without any memory for them.
+        LOSSES.dropped_events.add_shared(1);
+        return alloc_untracked(inner, layout, fill);
+    }
+    let Some(thread) = thread::current_or_register() else {
+        return alloc_shared(inner, layout, fill);
+    };
+    if thread.busy.load(Ordering::Relaxed) != 0 {
+        return alloc_shared(inner, layout, fill);
+    }
+    if thread.is_inside() {
+        return alloc_own(inner, layout, fill, thread);
+    }
+    // The thread has just been registered: the usual way is open now, and the mode may have been set by the environment.
+    alloc(inner, layout, fill)
+}
+
+/// What the read side allocates: counted, but no part of the program.
+fn alloc_own<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, thread: &'static ThreadState) -> *mut u8 {
+    let Some(row) = thread.row(ContextId::TRACKER) else {
+        return alloc_shared(inner, layout, fill);
+    };
+    let header = Header::new(ContextId::TRACKER, Birth::new(epoch::current(), Stamp::NONE));
+    let granted = alloc_tracked(inner, layout, fill, header);
+    if !granted.is_null() {
+        let _ = peak::touch(thread, row, ContextId::TRACKER);
+        row.allocations.add(1);
+        row.granted_bytes.add(layout.size() as u64);
+    }
+    granted
+}
+
+fn release_own(row: &Row, size: usize) {
+    row.frees.add(1);
+    row.released_bytes.add(size as u64);
+}
+
+fn realloc_own(row: &Row, header: Header, size: usize, new_size: usize) -> Header {
+    row.reallocations.add(1);
+    row.granted_bytes.add(new_size as u64);
+    row.handed_over.add(1);
+    row.released_bytes.add(size as u64);
+    header
+}
+
+/// Counted under "other" of the whole program, by atomic additions.
+#[cold]
+fn alloc_shared<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    let Some(row) = thread::shared_row(ContextId::ROOT) else {
+        LOSSES.dropped_events.add_shared(1);
+        return alloc_untracked(inner, layout, fill);
+    };
+    let header = Header::new(ContextId::ROOT, Birth::new(epoch::current(), Stamp::NONE));
+    let granted = alloc_tracked(inner, layout, fill, header);
+    if !granted.is_null() {
+        LOSSES.other_allocations.add_shared(1);
+        row.rebase(peak::serial());
+        row.allocations.add_shared(1);
+        row.granted_bytes.add_shared(layout.size() as u64);
+        peak::move_shared(layout.size() as i64);
+    }
+    granted
+}
+
+#[cold]
+#[inline(never)]
+fn free_unusual(header: Header, size: usize) {
+    match thread::current_or_register() {
+        Some(thread) if thread.busy.load(Ordering::Relaxed) == 0 => {
+            // Inside the tracker, or registered just now: the row is the thread's own either way.
+            match thread.row(header.context()) {
+                Some(row) => count_free_on(thread, row, header, size),
+                None => free_shared(header, size),
+            }
+        }
+        _ => free_shared(header, size),
+    }
+}
+
+#[cold]
+fn free_shared(header: Header, size: usize) {
+    let context = header.context();
+    let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
+        return LOSSES.corrupt_headers.add_shared(1);
+    };
+    row.rebase(peak::serial());
+    row.frees.add_shared(1);
+    row.released_bytes.add_shared(size as u64);
+    if context != ContextId::TRACKER {
+        peak::move_shared(-(size as i64));
+        free_birth(None, header, size);
+    }
+}
+
+/// A tracked block is reallocated in mode `off`, inside the tracker, or by a thread without a state: it stays with its holder.
+#[cold]
+#[inline(never)]
+fn realloc_unusual(header: Header, size: usize, new_size: usize, has_moved: bool) -> Header {
+    let context = header.context();
+    let thread = thread::current_or_register();
+    if let Some(thread) = thread.filter(|thread| !thread.is_occupied())
+        && let Some(row) = thread.row(context)
+    {
+        thread.busy.store(1, Ordering::Relaxed);
+        let header = count_realloc(
+            thread,
+            (row, context),
+            (row, context),
+            header,
+            size,
+            new_size,
+            has_moved,
+        );
+        thread.busy.store(0, Ordering::Relaxed);
+        return header;
+    }
+    let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
+        LOSSES.corrupt_headers.add_shared(1);
+        return header;
+    };
+    row.rebase(peak::serial());
+    row.reallocations.add_shared(1);
+    row.granted_bytes.add_shared(new_size as u64);
+    row.handed_over.add_shared(1);
+    row.released_bytes.add_shared(size as u64);
+    if has_moved {
+        thread::copied_shared(context, size.min(new_size) as u64);
+    }
+    if context != ContextId::TRACKER {
+        peak::move_shared(new_size as i64 - size as i64);
+        realloc_birth(None, header, (context, size), (context, new_size));
+    }
+    header
+}
+
+/// An untracked block: it stays one in mode `off`; else it becomes tracked, by a move. If the move fails, nothing has changed.
+///
+/// # Safety
+/// - As for `realloc`, and the block is untracked.
+#[cold]
+#[inline(never)]
+unsafe fn realloc_untracked<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    if settings::mode() != Mode::Off {
+        // SAFETY: the caller promises a non-zero `new_size` that makes a valid layout with this alignment.
+        let moved = alloc(
+            inner,
+            unsafe { Layout::from_size_align_unchecked(new_size, align) },
+            Fill::Any,
+        );
+        if !moved.is_null() {
+            // SAFETY: both blocks are valid for the smaller size, and the new one was granted while the old one was alive.
+            unsafe { ptr::copy_nonoverlapping(block, moved, size.min(new_size)) };
+            // SAFETY: the caller's promise; the block is not used again.
+            unsafe { dealloc(inner, block, layout) };
+        }
+        return moved;
+    }
+    if block::header_is_in_front(layout) {
+        // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
+        return unsafe { inner.realloc(block, block::plain_layout(size), block::plain_layout(new_size).size()) };
+    }
+    let new_layout = block::backed_layout(new_size, align);
+    // SAFETY: `block` came from `inner` for `backed_layout(size, align)`.
+    let moved = unsafe { inner.realloc(block, block::backed_layout(size, align), new_layout.size()) };
+    if !moved.is_null() {
+        // SAFETY: granted for `backed_layout(new_size, _)`, ours alone.
+        unsafe { block::write_behind(moved, new_size, Header::UNTRACKED) };
+    }
+    moved
+}

@@ -1,0 +1,21 @@
+//! THE RECORD SIDE: everything that runs inside the program's own allocations.
+//!
+//! Rules of this folder: no panics, no use of the global heap, no blocking. Trouble becomes a counter (`counters::Losses`).
+//! `gate` is the one way in for events, `scope` the one way in for scopes; `control` (outside) reads the tables.
+
+pub(crate) mod allocator;
+pub(crate) mod arena;
+pub(crate) mod block;
+pub(crate) mod call;
+pub(crate) mod context;
+pub(crate) mod counters;
+pub(crate) mod epoch;
+pub(crate) mod gate;
+pub(crate) mod index;
+pub(crate) mod pages;
+pub(crate) mod peak;
+pub(crate) mod scope;
+pub(crate) mod settings;
+pub(crate) mod stack;
+pub(crate) mod sys;
+pub(crate) mod thread;

@@ -1,0 +1,262 @@
+//! Live bytes and their peaks: of the process, of every scope node, and of the running call.
+//!
+//! Record side. Every thread keeps `net`, what it granted minus what it released, and only that moves per event. Three figures hang on it:
+//! - *process peak*: a thread publishes `net` when it drifted by `FLUSH_BYTES`, and knows from the last publication above which
+//!   value of `net` the process is at a new peak. Exact with one thread; with n threads off by at most `n * FLUSH_BYTES`.
+//! - *scope peaks*: consecutive events on blocks of one scope node are *pending* as a stretch of `net`; when the next event is
+//!   another node's, the stretch is settled on the node and the nodes around it. Same accuracy.
+//! - *call peak*: largest `net` since the call began (`scope`). Exact for what the call's thread executes.
+//!
+//! Cost: an addition, a maximum and two compares per event; a cold call at a new peak or a change of node.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::context;
+use super::counters::{Counter, NodeRow, Row};
+use super::scope;
+use super::thread::ThreadState;
+use crate::ids::{ContextId, ScopeNodeId};
+
+/// How far a thread's `net` may drift before the other threads hear of it.
+pub(crate) const FLUSH_BYTES: i64 = 64 << 10;
+
+static LIVE: Counter = Counter::new();
+static PEAK: Counter = Counter::new();
+/// Grows when the process reaches a new peak: tells rows of other threads that their `at_peak` is out of date.
+static SERIAL: AtomicU32 = AtomicU32::new(1);
+
+pub(crate) fn serial() -> u32 {
+    SERIAL.load(Ordering::Relaxed)
+}
+
+/// What a row needs before an event is counted on it.
+pub(crate) enum Touched {
+    /// Nothing more.
+    Ready,
+    /// It is the tracker's own row: counted, but no part of the program.
+    Tracker,
+    /// The context was never handed out.
+    Corrupt,
+}
+
+impl ThreadState {
+    #[inline(always)]
+    pub(crate) fn peak_mark(&self) -> u32 {
+        (self.expected_mark.get() >> 32) as u32
+    }
+    fn pending_node(&self) -> u32 {
+        self.expected_mark.get() as u32
+    }
+    fn bump_peak_mark(&self) {
+        self.expected_mark.set(self.expected_mark.get().wrapping_add(1 << 32));
+    }
+
+    /// `net` moves by `amount` bytes (signed), executed by this thread.
+    #[inline(always)]
+    pub(crate) fn move_net(&self, amount: i64) {
+        let net = self.net.signed().wrapping_add(amount);
+        self.net.set(net as u64);
+        if amount > 0 && net > self.run_max.signed() {
+            self.run_max.set(net as u64);
+        }
+        if (net.wrapping_sub(self.window_low.signed())) as u64 > self.window_span.get() {
+            leave_window(self, net);
+        }
+    }
+
+    /// Brings the maxima up to date and starts a new stretch.
+    #[inline(always)]
+    pub(crate) fn fold_run(&self) {
+        let top = self.run_max.signed();
+        if top > self.call_max.signed() {
+            self.call_max.set(top as u64);
+        }
+        if top > self.pending_max.signed() {
+            self.pending_max.set(top as u64);
+        }
+        self.run_max.set(self.net.get());
+    }
+}
+
+/// Prepares the row of `context` for its next event: `Row::mark` differs from the thread's `expected_mark`.
+#[cold]
+#[inline(never)]
+pub(crate) fn touch(thread: &'static ThreadState, row: &Row, context: ContextId) -> Touched {
+    let mut node = row.node();
+    if node == 0 {
+        match context::node_of(context) {
+            Some(known) => node = known,
+            None => return Touched::Corrupt,
+        }
+        row.mark.set(u64::from(node) | (u64::from(thread.peak_mark()) << 32));
+        row.at_peak.set(row.live_bytes());
+    }
+    if node == ScopeNodeId::TRACKER.0 {
+        return Touched::Tracker;
+    }
+    row.rebase(thread.peak_mark());
+    if node != thread.pending_node() {
+        settle(thread);
+        thread
+            .expected_mark
+            .set(u64::from(node) | (u64::from(thread.peak_mark()) << 32));
+    }
+    Touched::Ready
+}
+
+/// Adds the pending stretch to its node and the nodes around it.
+pub(crate) fn settle(thread: &'static ThreadState) {
+    thread.fold_run();
+    let stretch = Stretch::of(thread);
+    let mut node = stretch.node;
+    if let Some(row) = thread.node_row(node) {
+        add_stretch(&row.own_delta, &row.own_delta_max, &stretch);
+    }
+    // The root's inclusive figures are the process's.
+    while node > ScopeNodeId::ROOT.0 {
+        if let Some(row) = thread.node_row(node) {
+            add_stretch(&row.delta, &row.delta_max, &stretch);
+            if row.delta.signed().abs() > FLUSH_BYTES || row.own_delta.signed().abs() > FLUSH_BYTES {
+                scope::publish_live(node, row);
+            }
+        }
+        node = scope::parent_of(node);
+    }
+    thread.pending_base.set(thread.net.get());
+    thread.pending_max.set(thread.net.get());
+}
+
+fn add_stretch(delta: &Counter, max: &Counter, stretch: &Stretch) {
+    let top = delta.signed() + stretch.highest;
+    if top > max.signed() {
+        max.set(top as u64);
+    }
+    delta.set((delta.signed() + stretch.change) as u64);
+}
+
+/// Events on blocks of one node, one after another: their sum, and the highest it was.
+pub(crate) struct Stretch {
+    pub(crate) node: u32,
+    pub(crate) change: i64,
+    pub(crate) highest: i64,
+}
+
+impl Stretch {
+    /// What is pending on a thread, which may be another one than the caller's.
+    pub(crate) fn of(thread: &ThreadState) -> Self {
+        let base = thread.pending_base.signed();
+        let net = thread.net.signed();
+        let highest = thread.pending_max.signed().max(thread.run_max.signed()).max(net);
+        Self {
+            node: thread.pending_node(),
+            change: net - base,
+            highest: highest - base,
+        }
+    }
+}
+
+/// Largest value of an inclusive or own delta on one thread, pending events included when they are below the node.
+pub(crate) fn delta_with(delta: &Counter, max: &Counter, pending: Option<&Stretch>) -> (i64, i64) {
+    let (change, highest) = pending.map_or((0, 0), |stretch| (stretch.change, stretch.highest));
+    let now = delta.signed();
+    (now + change, max.signed().max(now + highest))
+}
+
+/// A new thread: it has granted nothing, and knows the process's figures of this moment.
+pub(crate) fn begin(thread: &ThreadState) {
+    thread.net.set(0);
+    thread.run_max.set(0);
+    thread.call_max.set(0);
+    thread.pending_base.set(0);
+    thread.pending_max.set(0);
+    thread.published.set(0);
+    thread
+        .expected_mark
+        .set(u64::from(ScopeNodeId::ROOT.0) | (u64::from(thread.peak_mark().wrapping_add(1)) << 32));
+    after_publication(thread, LIVE.signed());
+}
+
+fn after_publication(thread: &ThreadState, live: i64) {
+    let net = thread.net.signed();
+    thread.published.set(net as u64);
+    thread.live_at_publication.set(live as u64);
+    thread.raised.store(0, Ordering::Relaxed);
+    thread.peak_net.set((net + (PEAK.signed() - live).max(0)) as u64);
+    let serial = SERIAL.load(Ordering::Relaxed);
+    if thread.seen_serial.swap(serial, Ordering::Relaxed) != serial {
+        thread.bump_peak_mark();
+    }
+    open_window(thread);
+}
+
+fn open_window(thread: &ThreadState) {
+    let published = thread.published.signed();
+    let high = thread.peak_net.signed().min(published + FLUSH_BYTES);
+    let low = published - FLUSH_BYTES;
+    thread.window_low.set(low as u64);
+    thread.window_span.set((high - low) as u64);
+}
+
+#[cold]
+#[inline(never)]
+fn leave_window(thread: &ThreadState, net: i64) {
+    if net > thread.peak_net.signed() {
+        if thread.raised.swap(1, Ordering::Relaxed) == 0 {
+            // First new peak since the publication: the rows of other threads hear of it now, ours with every event.
+            let serial = SERIAL.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
+            thread.seen_serial.store(serial, Ordering::Relaxed);
+        }
+        thread.peak_net.set(net as u64);
+        thread.bump_peak_mark();
+    }
+    if (net - thread.published.signed()).abs() > FLUSH_BYTES {
+        publish(thread)
+    } else {
+        open_window(thread)
+    }
+}
+
+/// Live bytes of the process at this thread's highest point since its publication.
+fn own_peak(thread: &ThreadState) -> i64 {
+    thread.live_at_publication.signed() + thread.peak_net.signed() - thread.published.signed()
+}
+
+fn publish(thread: &ThreadState) {
+    // `own_peak` is the process's peak of the publication before, or a new one of this thread.
+    PEAK.raise_shared(own_peak(thread));
+    let change = thread.net.signed() - thread.published.signed();
+    LIVE.add_shared(change as u64);
+    let live = LIVE.signed();
+    PEAK.raise_shared(live);
+    after_publication(thread, live);
+}
+
+/// Settles and publishes everything a thread has pending: it ends.
+pub(crate) fn flush(thread: &'static ThreadState) {
+    settle(thread);
+    publish(thread);
+}
+
+/// `amount` bytes (signed) granted or released by a thread without a state.
+pub(crate) fn move_shared(amount: i64) {
+    LIVE.add_shared(amount as u64);
+    PEAK.raise_shared(LIVE.signed());
+}
+
+/// Peak of the process, given the threads that have not published everything.
+pub(crate) fn of_process(threads: impl Iterator<Item = &'static ThreadState>) -> u64 {
+    threads.map(own_peak).fold(PEAK.signed(), i64::max).max(0) as u64
+}
+
+/// What a node row has not published, to its node.
+pub(crate) fn take_delta(row: &NodeRow, each: impl FnOnce(i64, i64, i64, i64)) {
+    each(
+        row.delta.signed(),
+        row.delta_max.signed(),
+        row.own_delta.signed(),
+        row.own_delta_max.signed(),
+    );
+    for zero in [&row.delta, &row.delta_max, &row.own_delta, &row.own_delta_max] {
+        zero.set(0);
+    }
+}

@@ -1,0 +1,206 @@
+//! The mode, and the settings read from the environment before `main`.
+//!
+//! Record side; `init` runs once, during the first allocation. The environment is read from `environ`, never through `std::env`, and
+//! not at all in programs that run with more rights than their caller. An unusable value: one line on stderr, the default, and the
+//! program runs on. Cost: `mode` is one relaxed load.
+
+use core::ffi::CStr;
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+use super::{arena, sys};
+
+/// What is recorded of the allocations made from now on. Blocks granted in any mode live side by side: what was
+/// recorded at a block's birth is what counts when it is freed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Mode {
+    /// Every allocation, with its call stack. The default.
+    Exact,
+    /// Every allocation, by scope, without call stacks.
+    Scopes,
+    /// Nothing. Blocks tracked before are still counted when they are freed.
+    Off,
+}
+
+impl Mode {
+    /// The name that `ALLOCSCOPE_MODE` takes.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Scopes => "scopes",
+            Self::Off => "off",
+        }
+    }
+    fn from_name(name: &[u8]) -> Option<Self> {
+        [Self::Exact, Self::Scopes, Self::Off]
+            .into_iter()
+            .find(|mode| mode.name().as_bytes() == name)
+    }
+}
+
+impl core::fmt::Display for Mode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl core::str::FromStr for Mode {
+    type Err = UnknownMode;
+    fn from_str(text: &str) -> Result<Self, UnknownMode> {
+        Self::from_name(text.as_bytes()).ok_or(UnknownMode(()))
+    }
+}
+
+/// The text is not the name of a [`Mode`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnknownMode(());
+
+impl core::fmt::Display for UnknownMode {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("not a mode: use \"exact\", \"scopes\" or \"off\"")
+    }
+}
+
+impl core::error::Error for UnknownMode {}
+
+/// Deepest stack that can be kept.
+pub(crate) const MAX_DEPTH: u32 = 128;
+const DEFAULT_DEPTH: u32 = 64;
+
+static MODE: AtomicU8 = AtomicU8::new(Mode::Exact as u8);
+static WAS_OFF: AtomicU8 = AtomicU8::new(0);
+static DEPTH: AtomicU32 = AtomicU32::new(DEFAULT_DEPTH);
+static START_NS: AtomicU64 = AtomicU64::new(0);
+static REPORT: AtomicPtr<core::ffi::c_char> = AtomicPtr::new(core::ptr::null_mut());
+static SNAPSHOT: AtomicPtr<core::ffi::c_char> = AtomicPtr::new(core::ptr::null_mut());
+
+/// The mode that allocations are recorded in now.
+#[must_use]
+#[inline(always)]
+pub fn mode() -> Mode {
+    match MODE.load(Ordering::Relaxed) {
+        0 => Mode::Exact,
+        1 => Mode::Scopes,
+        _ => Mode::Off,
+    }
+}
+
+const _: () = assert!(Mode::Exact as u8 == 0 && Mode::Scopes as u8 == 1);
+
+/// Changes what is recorded from now on, on all threads.
+///
+/// # Accuracy
+/// After time spent in [`Mode::Off`], live figures leave out what was granted meanwhile; snapshots say so.
+pub fn set_mode(mode: Mode) {
+    if mode == Mode::Off {
+        WAS_OFF.store(1, Ordering::Relaxed);
+    }
+    MODE.store(mode as u8, Ordering::Relaxed);
+}
+
+/// True when allocations may have gone unrecorded since the start.
+pub(crate) fn was_off() -> bool {
+    WAS_OFF.load(Ordering::Relaxed) != 0
+}
+
+/// Frames kept per stack.
+#[inline(always)]
+pub(crate) fn depth() -> usize {
+    DEPTH.load(Ordering::Relaxed) as usize
+}
+
+/// Nanoseconds since the first allocation.
+pub(crate) fn uptime_ns() -> u64 {
+    sys::monotonic_ns().saturating_sub(START_NS.load(Ordering::Relaxed))
+}
+
+fn text(place: &AtomicPtr<core::ffi::c_char>) -> Option<&'static CStr> {
+    let text = place.load(Ordering::Acquire);
+    // SAFETY: non-null values come from `sys::env`, which gives C strings that live as long as the environment is unchanged.
+    (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
+}
+
+/// Where the report goes at exit.
+pub(crate) fn report_path() -> Option<&'static CStr> {
+    text(&REPORT)
+}
+
+/// Where the snapshot goes at exit.
+pub(crate) fn snapshot_path() -> Option<&'static CStr> {
+    text(&SNAPSHOT)
+}
+
+/// Reads the environment. Called once, before the first event.
+pub(crate) fn init() {
+    START_NS.store(sys::monotonic_ns(), Ordering::Relaxed);
+    let mut limit = arena::DEFAULT_LIMIT;
+    if !sys::is_privileged() {
+        if let Some(value) = sys::env("ALLOCSCOPE_MODE") {
+            match Mode::from_name(value.to_bytes()) {
+                Some(mode) => set_mode(mode),
+                None => refuse("ALLOCSCOPE_MODE", value, "exact, scopes or off; using exact"),
+            }
+        }
+        if let Some(value) = sys::env("ALLOCSCOPE_DEPTH") {
+            match number(value, 1, MAX_DEPTH) {
+                Some(depth) => DEPTH.store(depth, Ordering::Relaxed),
+                None => refuse("ALLOCSCOPE_DEPTH", value, "a number of frames from 1 to 128; using 64"),
+            }
+        }
+        if let Some(value) = sys::env("ALLOCSCOPE_MEMORY_MIB") {
+            match number(value, 1, 1 << 20) {
+                Some(mebibytes) => limit = (mebibytes as usize) << 20,
+                None => refuse(
+                    "ALLOCSCOPE_MEMORY_MIB",
+                    value,
+                    "a number of MiB from 1 to 1048576; using 256",
+                ),
+            }
+        }
+        for (name, place) in [("ALLOCSCOPE_REPORT", &REPORT), ("ALLOCSCOPE_SNAPSHOT", &SNAPSHOT)] {
+            match sys::env(name) {
+                Some(path) if path.is_empty() => refuse(name, path, "a path, or - for stderr; writing nothing"),
+                Some(path) => place.store(path.as_ptr().cast_mut(), Ordering::Release),
+                None => {}
+            }
+        }
+    }
+    arena::init(limit);
+}
+
+fn number(value: &CStr, least: u32, most: u32) -> Option<u32> {
+    let text = core::str::from_utf8(value.to_bytes()).ok()?;
+    text.parse().ok().filter(|number| (least..=most).contains(number))
+}
+
+/// One line on stderr about a value that cannot be used.
+fn refuse(name: &str, value: &CStr, accepted: &str) {
+    let mut line = [0u8; 256];
+    let mut length = 0;
+    for part in [
+        b"allocscope: ",
+        name.as_bytes(),
+        b"=\"",
+        value.to_bytes(),
+        b"\" is not usable: it takes ",
+        accepted.as_bytes(),
+    ] {
+        // A value too long for the line is cut; room for the rest of the sentence is kept.
+        let room = if part.as_ptr() == value.as_ptr().cast() {
+            60
+        } else {
+            usize::MAX
+        };
+        for &byte in part.iter().take(room) {
+            if let Some(place) = line.get_mut(length).filter(|_| length < 255) {
+                *place = if byte.is_ascii_control() { b'?' } else { byte };
+                length += 1;
+            }
+        }
+    }
+    if let Some(place) = line.get_mut(length) {
+        *place = b'\n';
+    }
+    sys::write_stderr(line.get(..=length).unwrap_or(&line));
+}

@@ -1,0 +1,539 @@
+//! Backend for x86-64 Linux: walk by cached rules, and only as far as the stack differs from the thread's last one.
+//!
+//! Record side; the hot path of every recorded stack.
+//!
+//! How it works. The machine state of a frame is its return address, its stack pointer and, if something further out
+//! depends on it, `rbp`. The thread remembers the frames of its last stack, outermost first. A capture steps from its
+//! caller outwards, by one rule per frame, until it meets a state that it remembers; then it checks, for every frame
+//! further out, that the stack still holds the return address (and the saved `rbp`, where one is needed) that was
+//! found there. These loads do not depend on each other, so a frame costs a fraction of a step. If one differs, frames
+//! up to it are forgotten and stepping goes on.
+//!
+//! Why it is exact: equal states have the same rule, so the same slot holds the caller's address; equal content gives
+//! an equal next state. By induction the remembered frames are what stepping would find.
+//!
+//! Invariants:
+//! - INVARIANT (order): of the remembered frames, `sp` falls strictly from the outermost to the innermost, and the
+//!   outermost is at most `top`.
+//! - INVARIANT (link): frame `i - 1` is what the rule of frame `i` led to when `i` was recorded.
+//! - INVARIANT (hash): `hash[i]` is a function of the return addresses of the remembered frames up to `i`, and of the
+//!   hash of the frames dropped before them, which cancels out of every hash that is handed out.
+//! - Every read of the stack lies in `[sp at entry, top)`.
+//!
+//! Cost: see `benches/benches/stack_capture.rs`. Depth: up to [`FRAMES`] frames are remembered, whatever depth is asked
+//! for. Of a deeper stack the outer frames are dropped; if too few are left, the stack is walked afresh.
+//!
+//! LIMIT: a signal handler's walk ends at the signal trampoline, marked truncated.
+
+use core::arch::naked_asm;
+
+use super::rules::{self, Rule};
+use super::{Captured, MAX_DEPTH, finish, modules};
+use crate::record::sys::unwind;
+
+/// Frames remembered. More than `MAX_DEPTH + 1`, so that a deep recursion goes up and down a bit between full walks.
+const FRAMES: usize = 168;
+/// Frames that a full array gives up at its outer end, to make room for the next ones.
+const SLACK: usize = 24;
+/// Frames checked at a time. As many entries in front of the outermost frame always pass the check.
+const CHUNK: usize = 8;
+/// The same for saved values of `rbp`, of which there are few.
+const RBP_CHUNK: usize = 4;
+/// Places of [`State::index`].
+const PLACES: usize = 1024;
+
+const _: () = assert!(FRAMES - SLACK > MAX_DEPTH && FRAMES <= 256);
+
+/// A word to compare with in the entries that always pass.
+static ZERO: usize = 0;
+
+/// A frame met by stepping, until it is known how many there are.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Fresh {
+    pc: usize,
+    sp: usize,
+    rbp: usize,
+    rule: Rule,
+}
+
+/// A slot of the stack that held a value of `rbp` which the frames further out depend on.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Saved {
+    slot: usize,
+    rbp: usize,
+}
+
+/// What a thread remembers. Frames are outermost first; the arrays start with the entries that always pass.
+#[repr(C)]
+pub(super) struct State {
+    /// Lowest address of the thread's stack; the first address above it; the bytes between them, less a word. All 0
+    /// while unknown.
+    low: usize,
+    top: usize,
+    room: usize,
+    /// Remembered frames.
+    count: usize,
+    /// Frames that the last capture did not find among the remembered ones.
+    fresh_count: usize,
+    /// The one frame of a foreign stack.
+    foreign_pc: usize,
+    /// Frames of the last capture that are handed out.
+    len: usize,
+    /// Multiplier of the hash to the power of `power_of`.
+    power: u64,
+    power_of: usize,
+    epoch: u32,
+    /// Why there is no frame outside frame 0.
+    outside: Outside,
+    truncated: bool,
+    foreign: bool,
+    sp: [usize; CHUNK + FRAMES],
+    pc: [usize; CHUNK + FRAMES],
+    rbp: [usize; FRAMES],
+    hash: [u64; FRAMES],
+    /// Number of `saved` entries of the frames outside this one, times two; the low bit says whether this frame or one
+    /// further out depends on `rbp`.
+    need: [u32; FRAMES],
+    saved: [Saved; RBP_CHUNK + FRAMES + 1],
+    /// Where to look for a remembered frame, by stack pointer. A hint: what it says is checked.
+    index: [u8; PLACES],
+    fresh: [Fresh; FRAMES],
+}
+
+/// What lies outside the outermost remembered frame.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum Outside {
+    /// Nothing: it is the outermost frame of the thread.
+    Nothing = 0,
+    /// Frames that cannot be reached, for want of usable unwind information.
+    Unreachable = 1,
+    /// Frames that were left out.
+    Dropped = 2,
+}
+
+pub(super) fn init_process() {
+    modules::init();
+}
+
+pub(super) use super::modules::sync_with_loader;
+
+pub(super) fn init_thread(state: &mut State) {
+    if let Some((low, top)) = unwind::stack_bounds() {
+        state.low = low;
+        state.top = top;
+        state.room = top.saturating_sub(low).saturating_sub(8);
+    }
+    let passes = (&raw const ZERO).addr() + 8;
+    for sp in state.sp.iter_mut().take(CHUNK) {
+        *sp = passes;
+    }
+    for saved in state.saved.iter_mut().take(RBP_CHUNK) {
+        saved.slot = passes - 8;
+    }
+}
+
+impl State {
+    pub(super) fn frames(&self) -> impl Iterator<Item = usize> {
+        let last = CHUNK + self.count;
+        (1..=self.len).filter_map(move |back| match self.foreign {
+            true => Some(self.foreign_pc),
+            false => self.pc.get(last.wrapping_sub(back)).copied(),
+        })
+    }
+
+    /// Frames of the last capture that had to be stepped through.
+    pub(super) fn fresh(&self) -> usize {
+        self.fresh_count
+    }
+}
+
+/// See [`super::capture`], into which this is inlined.
+#[inline(always)]
+pub(super) fn capture(state: &mut State, depth: usize) -> Captured {
+    // SAFETY: `state` is a valid reference for the duration of the call.
+    let hash = unsafe { enter(state, depth) };
+    Captured {
+        hash,
+        len: state.len,
+        truncated: state.truncated,
+        foreign: state.foreign,
+    }
+}
+
+/// Hands the caller's registers to [`walk`], without a frame of its own: the return address at the stack pointer, the
+/// stack pointer, and `rbp`.
+///
+/// # Safety
+/// `state` must be valid for reads and writes, and nobody else may use it during the call.
+#[unsafe(naked)]
+unsafe extern "sysv64" fn enter(state: *mut State, depth: usize) -> u64 {
+    naked_asm!("mov rdx, rsp", "mov rcx, rbp", "jmp {walk}", walk = sym walk)
+}
+
+/// Reads a word of the stack, wherever it lies in a word.
+///
+/// # Safety
+/// `[address, address + 8)` must be readable.
+#[inline(always)]
+unsafe fn read(address: usize) -> usize {
+    // SAFETY: the caller's promise. Volatile, because the compiler must not conclude anything from frames it owns.
+    unsafe { (address as *const Word).read_volatile().0 }
+}
+
+/// A word without alignment.
+#[derive(Clone, Copy)]
+#[repr(C, packed)]
+struct Word(usize);
+
+/// One frame's share in the hash: spread, so that sums of differences do not cancel out.
+#[inline(always)]
+fn share(pc: usize) -> u64 {
+    let spread = (pc as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    spread ^ (spread >> 32)
+}
+
+/// Multiplier of the hash: hash(frames + one) = hash(frames) * BASE + share(one). A window of frames then has a hash
+/// of its own: that of all, less that of the ones outside, times BASE to the power of the window's length.
+const BASE: u64 = 0xD134_2543_DE82_EF95;
+
+/// Captures the stack whose innermost frame has its return address at `entry`. Returns the hash.
+///
+/// # Safety
+/// `state` must be valid for reads and writes, and nobody else may use it during the call. `entry` must be the stack
+/// pointer of the calling thread, or (in tests) `[entry, top)` must be readable memory.
+unsafe extern "sysv64" fn walk(state: *mut State, depth: usize, entry: usize, rbp: usize) -> u64 {
+    // SAFETY: the caller's promise.
+    let state = unsafe { &mut *state };
+    let depth = depth.clamp(1, MAX_DEPTH);
+    // SAFETY: `entry` is readable in either case, being the running stack's pointer.
+    let pc = unsafe { read(entry) };
+    // `room` is the stack's size less a word: what the return address at `entry` needs.
+    if entry.wrapping_sub(state.low) > state.room {
+        return foreign(state, pc);
+    }
+    let epoch = modules::epoch();
+    if state.epoch != epoch {
+        state.epoch = epoch;
+        state.count = 0;
+    }
+    // SAFETY: low <= entry <= top - 8, and everything above `entry` is live frames.
+    let Some((fresh, matched)) = (unsafe { step(state, depth, pc, entry + 8, rbp) }) else {
+        // SAFETY: the same promises.
+        return unsafe { walk_afresh(state, depth, entry, rbp) };
+    };
+    let mut kept = matched.kept;
+    if kept + fresh > FRAMES {
+        kept = shift(state, kept, fresh);
+    }
+    remember(state, kept, fresh, matched.slot, matched.rbp);
+    let count = kept + fresh;
+    state.count = count;
+    state.fresh_count = fresh;
+    state.foreign = false;
+    // `count` is at least 1: the innermost frame is always fresh or kept.
+    // SAFETY: 1 <= count <= FRAMES.
+    let all = unsafe { *state.hash.get_unchecked(count - 1) };
+    if count <= depth {
+        state.len = count;
+        state.truncated = state.outside != Outside::Nothing;
+        return finish(all, state.truncated, false);
+    }
+    state.len = depth;
+    state.truncated = true;
+    // SAFETY: depth < count <= FRAMES.
+    let outer = unsafe { *state.hash.get_unchecked(count - depth - 1) };
+    if state.power_of != depth {
+        state.power_of = depth;
+        state.power = BASE.wrapping_pow(depth as u32);
+    }
+    finish(all.wrapping_sub(outer.wrapping_mul(state.power)), true, false)
+}
+
+/// Forgets everything and walks again.
+///
+/// # Safety
+/// As for [`walk`].
+#[cold]
+#[inline(never)]
+unsafe fn walk_afresh(state: &mut State, depth: usize, entry: usize, rbp: usize) -> u64 {
+    state.count = 0;
+    // SAFETY: the caller's promise.
+    unsafe { walk(state, depth, entry, rbp) }
+}
+
+/// Where stepping met what was remembered.
+struct Match {
+    /// Remembered frames that are still right, the one that was met included.
+    kept: usize,
+    /// If `rbp` was loaded in the step that led there: the slot, else 0; and its value.
+    slot: usize,
+    rbp: usize,
+}
+
+/// Steps outwards from a state, into `state.fresh`, until a remembered frame or the end is met. Returns the number of
+/// fresh frames, or `None` if the frames that are left are fewer than `depth` asks for while more exist.
+///
+/// # Safety
+/// `[sp, top)` must be readable and hold no reference's data.
+#[inline(always)]
+unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize) -> Option<(usize, Match)> {
+    let (mut pc, mut sp, mut rbp, mut slot) = (pc, sp, rbp, 0);
+    let mut fresh = 0;
+    let mut limit = state.count;
+    loop {
+        // SAFETY: the mask keeps the place below PLACES.
+        let candidate = usize::from(unsafe { *state.index.get_unchecked((sp >> 4) & (PLACES - 1)) });
+        if candidate < limit {
+            // SAFETY: candidate < limit <= count <= FRAMES.
+            let differs = unsafe {
+                let need = 0usize.wrapping_sub((*state.need.get_unchecked(candidate) & 1) as usize);
+                (*state.sp.get_unchecked(CHUNK + candidate) ^ sp)
+                    | (*state.pc.get_unchecked(CHUNK + candidate) ^ pc)
+                    | ((*state.rbp.get_unchecked(candidate) ^ rbp) & need)
+            };
+            if differs == 0 {
+                let count = candidate + 1 + fresh;
+                if state.outside == Outside::Dropped && count <= depth {
+                    return None;
+                }
+                // One more than is handed out: that there is one more is what `truncated` says.
+                let from = count.saturating_sub(depth + 1).min(candidate);
+                // SAFETY: the candidate is a remembered frame at `sp`, so by INVARIANT (order) all frames outside it
+                // lie in (sp, top]; and from <= candidate < count.
+                match unsafe { verify(state, from, candidate) } {
+                    None => {
+                        return Some((
+                            fresh,
+                            Match {
+                                kept: candidate + 1,
+                                slot,
+                                rbp,
+                            },
+                        ));
+                    }
+                    Some(changed) => limit = changed,
+                }
+            }
+        }
+        if fresh == FRAMES {
+            state.outside = Outside::Dropped;
+            return Some((
+                fresh,
+                Match {
+                    kept: 0,
+                    slot: 0,
+                    rbp: 0,
+                },
+            ));
+        }
+        let rule = rules::rule(pc);
+        // SAFETY: fresh < FRAMES.
+        unsafe { *state.fresh.get_unchecked_mut(fresh) = Fresh { pc, sp, rbp, rule } };
+        fresh += 1;
+        if !rule.steps() {
+            state.outside = if rule.is_outermost() {
+                Outside::Nothing
+            } else {
+                Outside::Unreachable
+            };
+            return Some((
+                fresh,
+                Match {
+                    kept: 0,
+                    slot: 0,
+                    rbp: 0,
+                },
+            ));
+        }
+        let base = if rule.uses_rbp() { rbp } else { sp };
+        // Base in [sp, top], checked first, so that adding an offset (below 2^19) cannot wrap; sp <= top throughout.
+        let cfa = base.wrapping_add(rule.offset());
+        if base.wrapping_sub(sp) > state.top.wrapping_sub(sp) || cfa > state.top {
+            state.outside = Outside::Unreachable;
+            return Some((
+                fresh,
+                Match {
+                    kept: 0,
+                    slot: 0,
+                    rbp: 0,
+                },
+            ));
+        }
+        // SAFETY: a rule that steps has 8 <= slot() <= offset() and 8 <= offset(), so both words lie in [base, cfa),
+        // and sp <= base < cfa <= top.
+        let (above, saved) = unsafe { (read(cfa - 8), read(cfa - rule.slot())) };
+        if above == 0 {
+            // The end of a stack whose first function has no unwind information of its own.
+            state.outside = Outside::Nothing;
+            return Some((
+                fresh,
+                Match {
+                    kept: 0,
+                    slot: 0,
+                    rbp: 0,
+                },
+            ));
+        }
+        pc = above;
+        slot = if rule.restores_rbp() { cfa - rule.slot() } else { 0 };
+        rbp = if rule.restores_rbp() { saved } else { rbp };
+        sp = cfa;
+    }
+}
+
+/// Checks that the stack still holds what frames `from..to` were made from. Returns the innermost that differs.
+///
+/// # Safety
+/// `from <= to < count`, and `[sp of frame to, top)` must be readable.
+#[inline(always)]
+unsafe fn verify(state: &State, from: usize, to: usize) -> Option<usize> {
+    // Ends of the chunks, counted from the start of the arrays, which begin with CHUNK entries that pass.
+    let mut end = CHUNK + to;
+    let mut differs = 0;
+    while end > CHUNK + from {
+        for back in 1..=CHUNK {
+            // SAFETY: back <= CHUNK < end < CHUNK + FRAMES, so the index is in bounds. Entries of frames lie in
+            // (sp of frame to, top] by INVARIANT (order); those in front of the first point behind `ZERO`.
+            unsafe {
+                let sp = *state.sp.get_unchecked(end - back);
+                differs |= read(sp.wrapping_sub(8)) ^ *state.pc.get_unchecked(end - back);
+            }
+        }
+        if differs != 0 {
+            break;
+        }
+        end -= CHUNK;
+    }
+    // SAFETY: from <= to < count <= FRAMES.
+    let (first, last) = unsafe { (*state.need.get_unchecked(from) >> 1, *state.need.get_unchecked(to) >> 1) };
+    let (first, mut end) = (RBP_CHUNK + first as usize, RBP_CHUNK + last as usize);
+    while end > first {
+        for back in 1..=RBP_CHUNK {
+            // SAFETY: there is at most one entry a frame, so RBP_CHUNK < end <= RBP_CHUNK + FRAMES; slots are words of
+            // frames that lie in [sp of frame to, top), or `ZERO`.
+            unsafe {
+                let saved = state.saved.get_unchecked(end - back);
+                differs |= read(saved.slot) ^ saved.rbp;
+            }
+        }
+        end = end.saturating_sub(RBP_CHUNK);
+    }
+    if differs == 0 {
+        return None;
+    }
+    // SAFETY: the same conditions.
+    unsafe { find_change(state, from, to) }
+}
+
+/// The slow half of [`verify`].
+///
+/// # Safety
+/// As for [`verify`].
+#[inline(never)]
+unsafe fn find_change(state: &State, from: usize, to: usize) -> Option<usize> {
+    // SAFETY: frames below `to` are remembered, and their slots readable, as `verify` says; an entry of `saved`
+    // belongs to frame i if the number of entries before frame i + 1 is larger than before frame i.
+    unsafe {
+        let mut entries = *state.need.get_unchecked(to) >> 1;
+        for frame in (from..to).rev() {
+            if read(state.sp.get_unchecked(CHUNK + frame).wrapping_sub(8)) != *state.pc.get_unchecked(CHUNK + frame) {
+                return Some(frame);
+            }
+            let before = *state.need.get_unchecked(frame) >> 1;
+            if before < entries {
+                let saved = state.saved.get_unchecked(RBP_CHUNK + before as usize);
+                if read(saved.slot) != saved.rbp {
+                    return Some(frame);
+                }
+            }
+            entries = before;
+        }
+    }
+    None
+}
+
+/// Appends the fresh frames to the `kept` remembered ones; `slot` and `rbp` are those of the innermost kept frame.
+#[inline(always)]
+fn remember(state: &mut State, kept: usize, fresh: usize, slot: usize, rbp: usize) {
+    let (mut hash, mut need, mut entries) = (0, 0, 0usize);
+    if kept > 0 {
+        // SAFETY: kept <= FRAMES.
+        unsafe {
+            hash = *state.hash.get_unchecked(kept - 1);
+            let word = *state.need.get_unchecked(kept - 1);
+            need = word & 1;
+            entries = (word >> 1) as usize;
+            *state.saved.get_unchecked_mut(RBP_CHUNK + entries) = Saved { slot, rbp };
+            entries += usize::from(need != 0 && slot != 0);
+        }
+    }
+    for at in kept..kept + fresh {
+        // SAFETY: kept + fresh <= FRAMES; entries grows by at most one a frame.
+        unsafe {
+            let back = kept + fresh - 1 - at;
+            let frame = *state.fresh.get_unchecked(back);
+            let rule = frame.rule;
+            hash = hash.wrapping_mul(BASE).wrapping_add(share(frame.pc));
+            need = if rule.uses_rbp() {
+                1
+            } else if rule.restores_rbp() {
+                0
+            } else {
+                need
+            };
+            *state.sp.get_unchecked_mut(CHUNK + at) = frame.sp;
+            *state.pc.get_unchecked_mut(CHUNK + at) = frame.pc;
+            *state.rbp.get_unchecked_mut(at) = frame.rbp;
+            *state.hash.get_unchecked_mut(at) = hash;
+            *state.need.get_unchecked_mut(at) = (entries as u32) << 1 | need;
+            *state.index.get_unchecked_mut((frame.sp >> 4) & (PLACES - 1)) = at as u8;
+            // The frame's own value of rbp was loaded by the rule of the next frame inside.
+            if back > 0 {
+                let inner = state.fresh.get_unchecked(back - 1).rule;
+                *state.saved.get_unchecked_mut(RBP_CHUNK + entries) = Saved {
+                    slot: frame.sp.wrapping_sub(inner.slot()),
+                    rbp: frame.rbp,
+                };
+                entries += usize::from(inner.restores_rbp()) & need as usize;
+            }
+        }
+    }
+}
+
+/// Drops outer frames until `kept + fresh` fit, with room to spare. Returns how many of the kept ones are left.
+#[cold]
+#[inline(never)]
+fn shift(state: &mut State, kept: usize, fresh: usize) -> usize {
+    let drop = (kept + fresh + SLACK).saturating_sub(FRAMES).min(kept);
+    state.outside = Outside::Dropped;
+    let left = kept - drop;
+    let gone = state.need.get(drop).map_or(0, |need| need >> 1);
+    state.sp.copy_within(CHUNK + drop..CHUNK + kept, CHUNK);
+    state.pc.copy_within(CHUNK + drop..CHUNK + kept, CHUNK);
+    state.rbp.copy_within(drop..kept, 0);
+    state.hash.copy_within(drop..kept, 0);
+    state.need.copy_within(drop..kept, 0);
+    state.saved.copy_within(RBP_CHUNK + gone as usize.., RBP_CHUNK);
+    for (at, need) in state.need.iter_mut().enumerate().take(left) {
+        *need -= gone << 1;
+        let sp = state.sp.get(CHUNK + at).copied().unwrap_or(0);
+        if let Some(place) = state.index.get_mut((sp >> 4) & (PLACES - 1)) {
+            *place = at as u8;
+        }
+    }
+    left
+}
+
+/// One address and a mark: this is not the thread's own stack.
+#[cold]
+#[inline(never)]
+fn foreign(state: &mut State, pc: usize) -> u64 {
+    state.foreign_pc = pc;
+    state.len = 1;
+    state.truncated = false;
+    state.foreign = true;
+    finish(share(pc), false, true)
+}

@@ -1,0 +1,106 @@
+//! Call-stack capture: the return addresses of the running thread, innermost first, and a hash of them.
+//!
+//! Called by the gate, on the record side, from inside an allocation and under the thread's busy flag, so one
+//! [`StackState`] is never used twice at once. One file per backend; this one picks the backend and owns the face.
+//!
+//! Invariants:
+//! - Nothing here allocates, panics, blocks, or takes the loader's lock.
+//! - A capture reads only the thread's own stack, between its stack pointer and the top of that stack; both ends of
+//!   the stack must be known and must contain the stack pointer, otherwise the stack is *foreign* (a coroutine, a
+//!   signal stack): one address and a mark.
+//! - Equal frames and flags give equal hashes, whatever was captured before and on whatever thread.
+//!
+//! What it leaves out: symbols (the read side), what a hash is mapped to (the caller).
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+mod cfi;
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(miri))))]
+mod fallback;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+mod incremental;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+mod modules;
+pub mod probe;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+mod rules;
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(miri))))]
+use fallback as backend;
+#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+use incremental as backend;
+
+/// Frames that a capture can keep at most, whatever depth it is asked for.
+pub(crate) const MAX_DEPTH: usize = 128;
+
+/// What one thread remembers between two captures, and the frames of the last one.
+///
+/// INVARIANT: plain data; all-zero bytes are a valid value (no bounds known yet: every stack is foreign).
+#[repr(C)]
+pub(crate) struct StackState {
+    inner: backend::State,
+}
+
+const _: () = assert!(size_of::<StackState>() < 16 << 10);
+
+/// What a capture found; the frames stay in the [`StackState`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Captured {
+    /// Never 0; a function of the kept frames and the two flags only.
+    pub(crate) hash: u64,
+    /// Frames kept: at most the depth asked for.
+    pub(crate) len: usize,
+    /// Outer frames exist that were not kept: the stack is deeper than asked for, or its code has no usable
+    /// unwind information from some frame on.
+    pub(crate) truncated: bool,
+    /// The stack pointer was not inside the thread's own stack: at most one frame.
+    pub(crate) foreign: bool,
+}
+
+/// Prepares what the process shares. Cold; called once, during the first allocation, before any other function here.
+pub(crate) fn init_process() {
+    backend::init_process();
+}
+
+/// Looks up both ends of the calling thread's stack. Cold; once per thread.
+pub(crate) fn init_thread(state: &mut StackState) {
+    backend::init_thread(&mut state.inner);
+}
+
+/// Captures the calling thread's stack, starting at the caller of this function.
+///
+/// `depth` is clamped to `1..=MAX_DEPTH`. `state` must belong to the calling thread.
+///
+/// Inlined, so that the caller of the first function behind it is the innermost frame: no frame is ours.
+#[inline(always)]
+pub(crate) fn capture(state: &mut StackState, depth: usize) -> Captured {
+    backend::capture(&mut state.inner, depth)
+}
+
+/// Drops what was learned from libraries that were unloaded since; where needed, learns which are loaded.
+///
+/// Takes the loader's lock: never call it inside an allocation. Meant for where a snapshot is taken or the mode is set.
+pub(crate) fn sync_with_loader() {
+    backend::sync_with_loader();
+}
+
+impl StackState {
+    /// The return addresses of the last capture, innermost first: exactly `len` of them.
+    pub(crate) fn frames(&self) -> impl Iterator<Item = usize> {
+        self.inner.frames()
+    }
+}
+
+/// Hash of frames one by one, for the backends that see every frame at each capture. `seed` carries the flags.
+#[inline]
+fn mix(hash: u64, pc: usize) -> u64 {
+    (hash.rotate_left(5) ^ pc as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+/// Ends a hash: spreads it over all bits, marks the flags, and keeps 0 free.
+#[inline]
+fn finish(hash: u64, truncated: bool, foreign: bool) -> u64 {
+    let flagged = hash ^ (u64::from(truncated) << 62) ^ (u64::from(foreign) << 63);
+    let spread = (flagged ^ (flagged >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
+    let hash = spread ^ (spread >> 29);
+    if hash == 0 { 1 } else { hash }
+}

@@ -1,0 +1,187 @@
+//! What is loaded in this process now: path, build id and load address of each module.
+//!
+//! Called by `Snapshot::resolve`, to tell whether an address of a snapshot means the same here. Read side. Invariant:
+//! a module is listed only when its file could be read and is the one that is mapped. Cost: a few small reads per
+//! module. Leaves out systems other than Linux, where the answer is "unknown".
+#![forbid(unsafe_code)]
+
+use std::fs::{self, File};
+use std::io::{Read, Seek, SeekFrom};
+
+use crate::model::Module;
+
+/// The modules of this process, or `None` where the system does not tell.
+pub(super) fn modules() -> Option<Vec<Module>> {
+    if !cfg!(target_os = "linux") {
+        return None;
+    }
+    Some(modules_of(&fs::read_to_string("/proc/self/maps").ok()?))
+}
+
+fn modules_of(maps: &str) -> Vec<Module> {
+    let mut modules: Vec<Module> = Vec::new();
+    for line in maps.lines() {
+        let Some((start, path)) = first_mapping(line) else {
+            continue;
+        };
+        // The first mapping of a file starts at its offset 0; the same library may be loaded twice.
+        let Some(elf) = File::open(path).ok().and_then(|mut file| read_elf(&mut file)) else {
+            continue;
+        };
+        let load_address = start.wrapping_sub(elf.first_address);
+        modules.push(Module {
+            path: path.to_owned(),
+            build_id: elf.build_id,
+            load_address,
+        });
+    }
+    modules
+}
+
+/// Start and path of a line of the memory map that maps the beginning of a file.
+fn first_mapping(line: &str) -> Option<(u64, &str)> {
+    // start-end permissions offset device inode path, the path padded on the left
+    let mut rest = line;
+    let mut field = || {
+        let (head, tail) = rest.split_once(' ')?;
+        rest = tail;
+        Some(head)
+    };
+    let (start, _) = field()?.split_once('-')?;
+    let _permissions = field()?;
+    let offset = field()?;
+    let _device = field()?;
+    let _inode = field()?;
+    let path = rest.trim_start();
+    if !path.starts_with('/') || u64::from_str_radix(offset, 16).ok()? != 0 {
+        return None;
+    }
+    Some((u64::from_str_radix(start, 16).ok()?, path))
+}
+
+struct Elf {
+    build_id: String,
+    /// Page of the first loaded segment's link-time address: 0 unless the module is linked to a fixed place.
+    first_address: u64,
+}
+
+/// Reads the program headers and the build id note of a 64-bit little-endian ELF file.
+fn read_elf(file: &mut (impl Read + Seek)) -> Option<Elf> {
+    const LOAD: u32 = 1;
+    const NOTE: u32 = 4;
+    let mut header = [0_u8; 64];
+    file.read_exact(&mut header).ok()?;
+    let (magic, class, order) = (header.get(..4)?, header[4], header[5]);
+    if magic != b"\x7fELF" || class != 2 || order != 1 {
+        return None;
+    }
+    let table = u64_at(&header, 32)?;
+    let (size, count) = (usize::from(u16_at(&header, 54)?), usize::from(u16_at(&header, 56)?));
+    if size < 56 {
+        return None;
+    }
+    let mut headers = vec![0_u8; size * count];
+    file.seek(SeekFrom::Start(table)).ok()?;
+    file.read_exact(&mut headers).ok()?;
+
+    let mut elf = Elf {
+        build_id: String::new(),
+        first_address: u64::MAX,
+    };
+    for entry in headers.chunks_exact(size) {
+        let (offset, address, bytes) = (u64_at(entry, 8)?, u64_at(entry, 16)?, u64_at(entry, 32)?);
+        match u32_at(entry, 0)? {
+            LOAD if elf.first_address == u64::MAX => elf.first_address = address & !0xfff,
+            // A note segment is a few dozen bytes; a huge one is not worth reading.
+            NOTE if elf.build_id.is_empty() && bytes <= 1 << 16 => {
+                let mut notes = vec![0_u8; bytes as usize];
+                file.seek(SeekFrom::Start(offset)).ok()?;
+                file.read_exact(&mut notes).ok()?;
+                elf.build_id = build_id(&notes).unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+    (elf.first_address != u64::MAX).then_some(elf)
+}
+
+/// Finds the GNU build id in a note segment.
+fn build_id(notes: &[u8]) -> Option<String> {
+    const BUILD_ID: u32 = 3;
+    let mut at = 0;
+    loop {
+        let name_size = u32_at(notes, at)? as usize;
+        let size = u32_at(notes, at + 4)? as usize;
+        let kind = u32_at(notes, at + 8)?;
+        let name = at.checked_add(12)?;
+        let content = name.checked_add(name_size.next_multiple_of(4))?;
+        let end = content.checked_add(size)?;
+        if kind == BUILD_ID && notes.get(name..name + name_size)? == b"GNU\0" {
+            let hex = |byte: &u8| format!("{byte:02x}");
+            return Some(notes.get(content..end)?.iter().map(hex).collect());
+        }
+        at = end.next_multiple_of(4);
+    }
+}
+
+fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    Some(u16::from_le_bytes(bytes.get(at..at.checked_add(2)?)?.try_into().ok()?))
+}
+
+fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(bytes.get(at..at.checked_add(4)?)?.try_into().ok()?))
+}
+
+fn u64_at(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(bytes.get(at..at.checked_add(8)?)?.try_into().ok()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_first_mapping_of_a_file_counts() {
+        let line = "55d0a000-55d0b000 r--p 00000000 08:01 131                  /opt/my app/bin";
+        assert_eq!(first_mapping(line), Some((0x55d0_a000, "/opt/my app/bin")));
+        assert_eq!(
+            first_mapping("55d0b000-55d0c000 r-xp 00001000 08:01 131  /opt/my app/bin"),
+            None
+        );
+        assert_eq!(
+            first_mapping("7ffc0000-7ffc1000 rw-p 00000000 00:00 0    [stack]"),
+            None
+        );
+        assert_eq!(first_mapping("7ffc0000-7ffc1000 rw-p 00000000 00:00 0 "), None);
+        assert_eq!(first_mapping(""), None);
+    }
+
+    #[test]
+    fn the_build_id_is_found_behind_another_note() {
+        let mut notes = Vec::new();
+        for (kind, name, content) in [(5_u32, b"GNU\0", &[1_u8, 2, 3, 4, 5][..]), (3, b"GNU\0", &[0xab, 0x01])] {
+            notes.extend_from_slice(&4_u32.to_le_bytes());
+            notes.extend_from_slice(&(content.len() as u32).to_le_bytes());
+            notes.extend_from_slice(&kind.to_le_bytes());
+            notes.extend_from_slice(name);
+            notes.extend_from_slice(content);
+            notes.resize(notes.len().next_multiple_of(4), 0);
+        }
+        assert_eq!(build_id(&notes).as_deref(), Some("ab01"));
+        for cut in 0..notes.len() - 2 {
+            assert_eq!(build_id(&notes[..cut]), None, "cut at {cut}");
+        }
+        assert_eq!(build_id(&[0xff; 64]), None);
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn this_executable_is_among_its_own_modules() {
+        let executable = std::env::current_exe().unwrap();
+        let modules = modules().unwrap();
+        assert!(
+            modules.iter().any(|module| module.path == executable.to_str().unwrap()),
+            "{modules:?}"
+        );
+    }
+}

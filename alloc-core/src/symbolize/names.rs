@@ -1,0 +1,392 @@
+//! What the name and the file of a source frame say: whose code it is, and how to print it short.
+//!
+//! Called by `symbolize::kinds` and by `report`. Read side; pure functions of text. Invariant: none of them fails, on
+//! any text. Leaves out what the text does not say: with line tables only, a function's name has no module path.
+#![forbid(unsafe_code)]
+
+use crate::model::Symbol;
+
+/// Whose code a source frame is in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Origin {
+    /// The tracker, and the allocator shims around it.
+    Tracker,
+    /// The standard library, hashbrown included.
+    Std,
+    /// A crate from a registry or a git checkout, or code that is not Rust.
+    Dependency,
+    /// The user's own.
+    User,
+    /// The symbols say nothing.
+    Unknown,
+}
+
+/// Which crates are the user's own.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Own {
+    /// Crate names with underscores. Empty: whatever is not from a registry, a git checkout or the toolchain.
+    names: Vec<String>,
+}
+
+impl Own {
+    pub(crate) fn new(names: &[String]) -> Self {
+        Self {
+            names: names.iter().map(|name| name.replace('-', "_")).collect(),
+        }
+    }
+
+    /// Whose code the frame is in. With configured names, everything else that is neither the standard library nor the
+    /// tracker counts as a dependency.
+    pub(crate) fn origin(&self, symbol: &Symbol) -> Origin {
+        let origin = default_origin(symbol);
+        if self.names.is_empty() || !matches!(origin, Origin::User | Origin::Dependency) {
+            return origin;
+        }
+        if self.names.iter().any(|name| is_of_crate(symbol, name)) {
+            Origin::User
+        } else {
+            Origin::Dependency
+        }
+    }
+}
+
+fn default_origin(symbol: &Symbol) -> Origin {
+    if is_allocator_shim(&symbol.function) {
+        return Origin::Tracker;
+    }
+    if symbol.file.is_empty() {
+        return origin_by_name(&symbol.function);
+    }
+    let file = symbol.file.replace('\\', "/");
+    if is_tracker_file(&file) {
+        Origin::Tracker
+    } else if is_std_file(&file) {
+        Origin::Std
+    } else if !file.ends_with(".rs") || is_fetched_file(&file) {
+        Origin::Dependency
+    } else {
+        Origin::User
+    }
+}
+
+/// The functions between a collection and the global allocator: `__rust_alloc` and its siblings, whose line is that of
+/// the `static` that holds the allocator.
+fn is_allocator_shim(function: &str) -> bool {
+    let name = without_generics(function);
+    let last = name.rsplit("::").next().unwrap_or(&name);
+    ["__rust_", "__rg_", "__rdl_"].iter().any(|prefix| {
+        let Some(rest) = last.strip_prefix(prefix) else {
+            return false;
+        };
+        matches!(rest, "alloc" | "dealloc" | "realloc" | "alloc_zeroed")
+    })
+}
+
+fn is_tracker_file(file: &str) -> bool {
+    let mut parts = file.split('/').peekable();
+    while let Some(part) = parts.next() {
+        let named = part == "alloc-core" || part.strip_prefix("alloc-core-").is_some_and(starts_with_digit);
+        if named && parts.peek() == Some(&"src") {
+            return true;
+        }
+    }
+    false
+}
+
+fn starts_with_digit(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_digit())
+}
+
+fn is_std_file(file: &str) -> bool {
+    let from_toolchain = ["/rustc/", "/rustlib/src/", "/rust/deps/"]
+        .iter()
+        .any(|mark| file.contains(mark));
+    let relative = ["library/alloc/", "library/core/", "library/std/"]
+        .iter()
+        .any(|start| file.starts_with(start));
+    from_toolchain || relative || is_hashbrown_file(file)
+}
+
+pub(super) fn is_hashbrown_file(file: &str) -> bool {
+    file.split('/')
+        .any(|part| part == "hashbrown" || part.strip_prefix("hashbrown-").is_some_and(starts_with_digit))
+}
+
+fn is_fetched_file(file: &str) -> bool {
+    ["/registry/src/", "/git/checkouts/", "/vendor/"]
+        .iter()
+        .any(|mark| file.contains(mark))
+}
+
+/// Without line tables only the path in the name is left.
+fn origin_by_name(function: &str) -> Origin {
+    let start = function.trim_start_matches(['<', '&', '*', '(', '[', ' ']);
+    let start = start
+        .strip_prefix("mut ")
+        .or_else(|| start.strip_prefix("const "))
+        .unwrap_or(start);
+    let Some((first, _)) = start.split_once("::") else {
+        // `main`, `start_thread` and their like: C, or nothing at all.
+        return Origin::Unknown;
+    };
+    match first.trim_start_matches("dyn ") {
+        "std" | "core" | "alloc" | "hashbrown" | "rustc_demangle" => Origin::Std,
+        "alloc_core" | "__rustc" => Origin::Tracker,
+        _ => Origin::User,
+    }
+}
+
+fn is_of_crate(symbol: &Symbol, name: &str) -> bool {
+    let path = symbol.function.trim_start_matches(['<', '&']);
+    if path.strip_prefix(name).is_some_and(|rest| rest.starts_with("::")) {
+        return true;
+    }
+    symbol.file.split(['/', '\\']).any(|part| {
+        let part = part.replace('-', "_");
+        // `name`, or `name-1.2.3` as in a registry.
+        part.strip_prefix(name).is_some_and(|rest| {
+            rest.is_empty() || rest.strip_prefix('_').is_some_and(|version| starts_with_digit(version))
+        })
+    })
+}
+
+/// A function name for people: without generics, without closures, with at most one module or type before it.
+pub(crate) fn short_function(function: &str) -> String {
+    // `<app::Foo as app::Bar>::baz` and `<app::Foo>::baz`: the type stands for its path.
+    let (owner, rest) = match function.strip_prefix('<').and_then(|_| split_balanced(function)) {
+        Some((inner, rest)) if rest.starts_with("::") => {
+            let self_type = inner.split(" as ").next().unwrap_or(inner);
+            (Some(last_segment(&without_generics(self_type)).to_owned()), &rest[2..])
+        }
+        _ => (None, function),
+    };
+    let rest = without_generics(rest);
+    let mut closure = None;
+    let mut segments: Vec<&str> = owner.as_deref().into_iter().collect();
+    for segment in rest.split("::").filter(|segment| !segment.is_empty()) {
+        if segment.starts_with('{') {
+            closure = Some(segment);
+        } else {
+            segments.push(segment);
+        }
+    }
+    match (segments.as_slice(), closure) {
+        ([], Some(closure)) if closure.contains("async") => "async body".to_owned(),
+        ([], Some(_)) => "closure".to_owned(),
+        ([], None) => "?".to_owned(),
+        ([.., module, name], _) => format!("{module}::{name}"),
+        ([name], _) => (*name).to_owned(),
+    }
+}
+
+/// True when the name says only that it is a closure or an async body, and not of what.
+pub(crate) fn is_anonymous(function: &str) -> bool {
+    function.starts_with('{')
+}
+
+fn last_segment(path: &str) -> &str {
+    path.rsplit("::")
+        .next()
+        .unwrap_or(path)
+        .trim_start_matches(['&', '*', ' '])
+}
+
+/// Splits `<inner>rest` at the bracket that closes the first one.
+pub(super) fn split_balanced(text: &str) -> Option<(&str, &str)> {
+    let mut depth = 0_usize;
+    let mut previous = ' ';
+    for (at, c) in text.char_indices() {
+        match c {
+            '<' => depth += 1,
+            '>' if previous != '-' => {
+                depth = depth.checked_sub(1)?;
+                if depth == 0 {
+                    return Some((&text[1..at], &text[at + 1..]));
+                }
+            }
+            _ => {}
+        }
+        previous = c;
+    }
+    None
+}
+
+/// The name with everything in angle brackets removed, `::<...>` included.
+pub(super) fn without_generics(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    let mut depth = 0_usize;
+    let mut previous = ' ';
+    for c in name.chars() {
+        match c {
+            '<' => {
+                if depth == 0 && out.ends_with("::") {
+                    out.truncate(out.len() - 2);
+                }
+                depth += 1;
+            }
+            '>' if previous != '-' => depth = depth.saturating_sub(1),
+            _ if depth == 0 => out.push(c),
+            _ => {}
+        }
+        previous = c;
+    }
+    out
+}
+
+/// A path for people: relative to `base` where it lies under it, else from the crate's directory on.
+pub(crate) fn short_path(file: &str, base: Option<&str>) -> String {
+    let file = file.replace('\\', "/");
+    if let Some(base) = base.filter(|base| base.len() > 1)
+        && let Some(rest) = file.strip_prefix(base).and_then(|rest| rest.strip_prefix('/'))
+    {
+        return rest.to_owned();
+    }
+    let parts: Vec<&str> = file
+        .split('/')
+        .filter(|part| !part.is_empty() && *part != ".")
+        .collect();
+    if parts.len() <= 1 {
+        return parts.concat();
+    }
+    let is_root = |part: &&str| matches!(*part, "src" | "tests" | "examples" | "benches");
+    // The last such directory, so that `/usr/src/app/src/main.rs` begins at `app`.
+    let from = match parts[..parts.len() - 1].iter().rposition(is_root) {
+        Some(at) => at.saturating_sub(1),
+        None => parts.len() - 2,
+    };
+    parts[from..].join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn symbol(function: &str, file: &str) -> Symbol {
+        Symbol {
+            function: function.to_owned(),
+            file: file.to_owned(),
+            line: 1,
+        }
+    }
+
+    #[test]
+    fn origins_follow_the_file() {
+        let own = Own::default();
+        for (file, origin) in [
+            ("/rustc/5980761/library/alloc/src/vec/mod.rs", Origin::Std),
+            (
+                "/home/me/.rustup/toolchains/x/lib/rustlib/src/rust/library/std/src/thread/mod.rs",
+                Origin::Std,
+            ),
+            ("/rust/deps/hashbrown-0.16.1/src/map.rs", Origin::Std),
+            (
+                "/home/me/.cargo/registry/src/index-1/hashbrown-0.15.2/src/map.rs",
+                Origin::Std,
+            ),
+            (
+                "/home/me/.cargo/registry/src/index-1/serde_json-1.0.1/src/de.rs",
+                Origin::Dependency,
+            ),
+            (
+                "/home/me/.cargo/git/checkouts/tokio-12/abc/tokio/src/lib.rs",
+                Origin::Dependency,
+            ),
+            ("./csu/libc-start.c", Origin::Dependency),
+            (
+                "/home/me/.cargo/registry/src/index-1/alloc-core-0.1.0/src/record/gate.rs",
+                Origin::Tracker,
+            ),
+            ("/home/me/allocscope/alloc-core/src/future.rs", Origin::Tracker),
+            ("/home/me/allocscope/alloc-core/tests/stacks.rs", Origin::User),
+            ("/home/me/shop/src/main.rs", Origin::User),
+            ("C:\\me\\shop\\src\\main.rs", Origin::User),
+        ] {
+            assert_eq!(own.origin(&symbol("f", file)), origin, "{file}");
+        }
+        assert_eq!(
+            own.origin(&symbol("__rustc::__rust_alloc", "/home/me/shop/src/main.rs")),
+            Origin::Tracker
+        );
+        assert_eq!(own.origin(&symbol("__rust_alloc_zeroed", "")), Origin::Tracker);
+    }
+
+    #[test]
+    fn origins_follow_the_name_when_there_is_no_file() {
+        let own = Own::default();
+        for (function, origin) in [
+            ("alloc::raw_vec::RawVec<T,A>::grow_one", Origin::Std),
+            ("<alloc::vec::Vec<u64>>::push", Origin::Std),
+            ("<&mut std::io::Stdout as core::fmt::Write>::write_str", Origin::Std),
+            ("shop::main", Origin::User),
+            ("<shop::Cart as core::fmt::Display>::fmt", Origin::User),
+            ("alloc_core::record::gate::on_alloc", Origin::Tracker),
+            ("main", Origin::Unknown),
+            ("", Origin::Unknown),
+        ] {
+            assert_eq!(own.origin(&symbol(function, "")), origin, "{function}");
+        }
+    }
+
+    #[test]
+    fn configured_crates_narrow_and_widen_what_is_own() {
+        let own = Own::new(&["my-shop".to_owned(), "sqlx".to_owned()]);
+        assert_eq!(own.origin(&symbol("f", "/home/me/my_shop/src/a.rs")), Origin::User);
+        assert_eq!(own.origin(&symbol("f", "/home/me/my-shop/src/a.rs")), Origin::User);
+        assert_eq!(
+            own.origin(&symbol("f", "/x/registry/src/i/sqlx-0.8.1/src/a.rs")),
+            Origin::User
+        );
+        assert_eq!(
+            own.origin(&symbol("f", "/x/registry/src/i/sqlx-core-0.8.1/src/a.rs")),
+            Origin::Dependency
+        );
+        assert_eq!(own.origin(&symbol("f", "/home/me/other/src/a.rs")), Origin::Dependency);
+        assert_eq!(own.origin(&symbol("my_shop::f", "")), Origin::User);
+        assert_eq!(own.origin(&symbol("f", "/rustc/1/library/std/src/a.rs")), Origin::Std);
+    }
+
+    #[test]
+    fn functions_print_short() {
+        for (long, short) in [
+            ("check_fraud", "check_fraud"),
+            ("check_fraud<u64, alloc::alloc::Global>", "check_fraud"),
+            ("shop::fraud::rules::check_fraud", "rules::check_fraud"),
+            ("shop::fraud::check_fraud::{{closure}}", "fraud::check_fraud"),
+            (
+                "shop::fraud::check_fraud::{closure#0}::{closure#1}",
+                "fraud::check_fraud",
+            ),
+            (
+                "<shop::Cart as core::iter::FromIterator<u8>>::from_iter",
+                "Cart::from_iter",
+            ),
+            ("<shop::Cart<u8>>::add::<shop::Item>", "Cart::add"),
+            ("<&shop::Cart as shop::Sum>::sum", "Cart::sum"),
+            ("shop::Cart<T>::add", "Cart::add"),
+            ("call<fn(u8) -> u8>", "call"),
+            ("{closure#0}<u8>", "closure"),
+            ("{async_fn#0}", "async body"),
+            ("{async_block#2}", "async body"),
+            ("", "?"),
+        ] {
+            assert_eq!(short_function(long), short, "{long}");
+        }
+    }
+
+    #[test]
+    fn paths_print_short() {
+        assert_eq!(
+            short_path("/home/me/shop/src/main.rs", Some("/home/me/shop")),
+            "src/main.rs"
+        );
+        assert_eq!(
+            short_path("/home/me/shop/src/main.rs", Some("/home/me/sh")),
+            "shop/src/main.rs"
+        );
+        assert_eq!(short_path("/usr/src/shop/src/a/b.rs", None), "shop/src/a/b.rs");
+        assert_eq!(short_path("/home/me/one.rs", None), "me/one.rs");
+        assert_eq!(short_path("C:\\me\\shop\\src\\main.rs", None), "shop/src/main.rs");
+        assert_eq!(short_path("src/main.rs", None), "src/main.rs");
+        assert_eq!(short_path("", None), "");
+    }
+}

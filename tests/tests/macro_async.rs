@@ -1,0 +1,372 @@
+//! `#[track_memory]` on futures: the scope is entered and left around each poll, and nothing else about the function
+//! changes: what its arguments do, whether its future is `Send`, what its body may return.
+//!
+//! Runs against a recording stand-in for the runtime. Tasks on real executors are tested with the real runtime.
+#![deny(warnings)]
+#![allow(
+    clippy::multiple_bound_locations,
+    clippy::too_many_arguments,
+    reason = "odd forms are the point"
+)]
+
+#[path = "macro_support/mod.rs"]
+mod recorder;
+
+use std::fmt::Debug;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use alloc_core::track_memory;
+use recorder::{Noisy, YieldOnce, block_on, log, note, poll_once_and_drop};
+
+#[track_memory(crate = crate::recorder)]
+async fn waits() -> u32 {
+    YieldOnce::default().await;
+    7
+}
+
+#[test]
+fn scope_spans_each_poll_and_not_the_wait() {
+    let future = waits();
+    assert_eq!(log(), [""; 0], "nothing happens before the first poll");
+    assert_eq!(block_on(future), 7);
+    assert_eq!(
+        log(),
+        ["enter waits", "leave waits", "waiting", "enter waits", "leave waits"]
+    );
+}
+
+#[test]
+fn dropped_future_drops_what_it_holds_and_is_not_entered_again() {
+    #[track_memory(crate = crate::recorder)]
+    async fn holds(_held: Noisy) {
+        let _local = Noisy("local");
+        YieldOnce::default().await;
+    }
+    poll_once_and_drop(holds(Noisy("held")));
+    assert_eq!(log(), ["enter holds", "leave holds", "drop local", "drop held"]);
+    drop(holds(Noisy("unpolled")));
+    assert_eq!(log(), ["drop unpolled"]);
+}
+
+struct Service(#[expect(dead_code, reason = "only its drop matters")] Noisy);
+
+/// The same function twice, with and without the attribute.
+macro_rules! twins {
+    ($(#[$attr:meta])* $name:ident) => {
+        impl Service {
+            $(#[$attr])*
+            #[allow(unused_variables, reason = "arguments that the body does not touch are the point")]
+            async fn $name(self, a: Noisy, mut b: Noisy, (c, d): (Noisy, Noisy), _: Noisy, _e: Noisy, f: Noisy, mut g: Noisy) {
+                let _local = Noisy("local");
+                b.0 = "b";
+                YieldOnce::default().await;
+                drop(f);
+                g.0 = "g";
+                let _moved = a;
+                note(format!("end {}", c.0));
+            }
+        }
+    };
+}
+twins!(plain);
+twins!(
+    #[track_memory(crate = crate::recorder)]
+    tracked
+);
+
+#[test]
+fn arguments_drop_in_the_order_of_a_plain_async_fn() {
+    macro_rules! run {
+        ($method:ident, $how:ident) => {{
+            let n = Noisy;
+            $how(Service(n("self")).$method(n("a"), n("b?"), (n("c"), n("d")), n("_"), n("e"), n("f"), n("g?")));
+            log()
+        }};
+    }
+    let only_drops = |log: Vec<String>| {
+        log.into_iter()
+            .filter(|line| line.starts_with("drop"))
+            .collect::<Vec<_>>()
+    };
+    let tracked = run!(tracked, block_on);
+    let end = tracked.iter().position(|line| line == "drop self").expect("self dies");
+    assert_eq!(tracked[end + 1], "leave tracked", "inside the scope: {tracked:?}");
+    assert_eq!(only_drops(tracked), only_drops(run!(plain, block_on)));
+    assert_eq!(
+        only_drops(run!(tracked, poll_once_and_drop)),
+        only_drops(run!(plain, poll_once_and_drop))
+    );
+}
+
+#[track_memory(crate = crate::recorder)]
+async fn borrows<'a, T: ?Sized + Debug, const N: usize>(text: &'a str, item: &T, mut out: impl FnMut(&str)) -> &'a str
+where
+    T: Sync,
+{
+    YieldOnce::default().await;
+    out(&format!("{item:?}{N}"));
+    &text[1..]
+}
+
+#[track_memory(crate = crate::recorder)]
+async fn opaque(n: u32) -> impl Fn(u32) -> u32 {
+    YieldOnce::default().await;
+    move |m| n + m
+}
+
+#[track_memory(crate = crate::recorder)]
+async fn boxed_closure() -> Result<Box<dyn Fn(&str) -> usize>, Box<dyn std::error::Error>> {
+    if "1".parse::<u8>()? == 2 {
+        return Err("two".into());
+    }
+    Ok(Box::new(|s| s.len()))
+}
+
+#[track_memory(crate = crate::recorder)]
+async fn nested_opaque<'a>(words: &'a [&'a str]) -> Option<impl Iterator<Item = usize> + 'a> {
+    let words = words.get(1..)?;
+    Some(words.iter().map(|word| word.len()))
+}
+
+#[track_memory(crate = crate::recorder)]
+async fn unit() {
+    let _: () = YieldOnce::default().await;
+}
+
+#[test]
+fn return_types_are_inferred_as_before() {
+    let mut seen = String::new();
+    let rest = block_on(borrows::<_, 2>("abc", "x", |text| seen.push_str(text)));
+    assert_eq!((rest, seen.as_str()), ("bc", "\"x\"2"));
+    assert_eq!(block_on(opaque(1))(2), 3);
+    assert_eq!(block_on(boxed_closure()).unwrap()("ab"), 2);
+    assert_eq!(block_on(nested_opaque(&["a", "bc"])).unwrap().collect::<Vec<_>>(), [2]);
+    block_on(unit());
+}
+
+#[track_memory(crate = crate::recorder)]
+async fn never(turns: u32) -> ! {
+    let mut left = turns;
+    loop {
+        if left == 0 {
+            std::panic::panic_any("out");
+        }
+        left -= 1;
+        YieldOnce::default().await;
+    }
+}
+
+#[test]
+fn async_function_that_never_returns() {
+    let result = std::panic::catch_unwind(|| block_on(async { never(1).await }));
+    assert_eq!(*result.unwrap_err().downcast::<&str>().unwrap(), "out");
+    assert_eq!(
+        log(),
+        ["enter never", "leave never", "waiting", "enter never", "leave never"]
+    );
+}
+
+trait Store {
+    async fn get(&self, key: &str) -> Option<String>;
+
+    #[track_memory(crate = crate::recorder)]
+    async fn has(&self, key: &str) -> bool {
+        self.get(key).await.is_some()
+    }
+}
+
+struct One(String);
+
+impl Store for One {
+    #[track_memory(crate = crate::recorder)]
+    async fn get(&self, key: &str) -> Option<String> {
+        YieldOnce::default().await;
+        (key == self.0).then(|| self.0.clone())
+    }
+}
+
+#[test]
+fn native_async_in_traits() {
+    assert!(block_on(One("k".to_owned()).has("k")));
+    assert_eq!(
+        log(),
+        [
+            "enter has",
+            "enter get",
+            "leave get",
+            "leave has",
+            "waiting",
+            "enter has",
+            "enter get",
+            "leave get",
+            "leave has"
+        ]
+    );
+}
+
+struct Steps(u32);
+
+impl Steps {
+    #[track_memory(crate = crate::recorder)]
+    async fn by_mut(&mut self, n: u32) -> &mut u32 {
+        self.0 += n;
+        &mut self.0
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    async fn by_box(mut self: Box<Self>) -> u32 {
+        self.0 += 1;
+        self.0
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    async fn by_pin(self: Pin<&mut Self>) -> u32 {
+        self.0
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    async fn by_value(mut self) -> u32 {
+        self.0 += 1;
+        self.0
+    }
+
+    /// # Safety
+    /// `at` must be valid for reads while the future lives.
+    #[track_memory(crate = crate::recorder)]
+    async unsafe fn read(at: *const u32) -> u32 {
+        // SAFETY: the caller's promise.
+        unsafe { *at }
+    }
+}
+
+#[test]
+fn async_methods_with_every_receiver() {
+    let mut steps = Steps(1);
+    *block_on(steps.by_mut(1)) += 1;
+    assert_eq!(block_on(Pin::new(&mut steps).by_pin()), 3);
+    assert_eq!(block_on(steps.by_value()), 4);
+    assert_eq!(block_on(Box::new(Steps(8)).by_box()), 9);
+    // SAFETY: the reference outlives the future.
+    assert_eq!(block_on(unsafe { Steps::read(&5) }), 5);
+    assert_eq!(log().len(), 10);
+}
+
+#[test]
+fn recursion_through_a_box() {
+    #[track_memory(crate = crate::recorder)]
+    async fn down(n: u32) -> u32 {
+        if n == 0 { 0 } else { 1 + Box::pin(down(n - 1)).await }
+    }
+    assert_eq!(block_on(down(2)), 2);
+    assert_eq!(log().len(), 6);
+}
+
+/// Sendable, and not shareable.
+struct SendOnly(#[expect(dead_code, reason = "only its traits matter")] std::cell::Cell<u8>);
+
+/// Neither.
+struct Local(#[expect(dead_code, reason = "only its traits matter")] Rc<u8>);
+
+#[track_memory(crate = crate::recorder)]
+async fn keeps_send(owned: SendOnly, (a, _b): (SendOnly, SendOnly)) -> SendOnly {
+    YieldOnce::default().await;
+    let _moved = a;
+    owned
+}
+
+#[track_memory(crate = crate::recorder)]
+async fn is_local(owned: Local) {
+    let _moved = owned;
+}
+
+macro_rules! is_send {
+    ($value:expr) => {{
+        struct Probe<T>(std::marker::PhantomData<T>);
+        #[allow(dead_code, reason = "one of the two traits answers")]
+        trait Fallback {
+            fn answer(&self) -> bool {
+                false
+            }
+        }
+        impl<T> Fallback for &Probe<T> {}
+        #[allow(dead_code, reason = "one of the two traits answers")]
+        trait Exact {
+            fn answer(&self) -> bool {
+                true
+            }
+        }
+        impl<T: Send> Exact for Probe<T> {}
+        fn probe<T>(_: &T) -> Probe<T> {
+            Probe(std::marker::PhantomData)
+        }
+        (&probe(&$value)).answer()
+    }};
+}
+
+#[test]
+fn future_is_send_exactly_when_its_arguments_are() {
+    let cell = || SendOnly(std::cell::Cell::new(1));
+    fn assert_send<T: Send>(value: T) -> T {
+        value
+    }
+    drop(assert_send(keeps_send(cell(), (cell(), cell()))));
+    assert!(is_send!(keeps_send(cell(), (cell(), cell()))), "the probe sees `Send`");
+    assert!(!is_send!(is_local(Local(Rc::new(1)))));
+}
+
+#[track_memory(crate = crate::recorder)]
+fn returns_async_block(n: u32) -> impl Future<Output = Result<Box<dyn Debug>, std::num::ParseIntError>> {
+    note("before");
+    async move {
+        YieldOnce::default().await;
+        let parsed: u32 = "1".parse()?;
+        Ok(Box::new(n + parsed))
+    }
+}
+
+#[track_memory(crate = crate::recorder)]
+fn returns_box<'a>(text: &'a str) -> Pin<Box<dyn Future<Output = Box<dyn Debug + 'a>> + Send + 'a>> {
+    if text.is_empty() {
+        return Box::pin(async { Box::new("empty") as _ });
+    }
+    std::boxed::Box::pin(async move { Box::new(text) as _ })
+}
+
+#[test]
+fn function_that_ends_in_a_future_covers_its_polls() {
+    let value = block_on(returns_async_block(1)).unwrap();
+    assert_eq!(format!("{value:?}"), "2");
+    let name = "returns_async_block";
+    let expected = ["before", &format!("enter {name}"), &format!("leave {name}"), "waiting"];
+    let seen = log();
+    assert_eq!(seen[..4], expected);
+    assert_eq!(seen.len(), 6);
+    assert_eq!(format!("{:?}", block_on(returns_box("a"))), "\"a\"");
+    assert_eq!(log(), ["enter returns_box", "leave returns_box"]);
+}
+
+#[test]
+fn function_that_only_mentions_a_future_is_a_sync_scope() {
+    #[track_memory(crate = crate::recorder)]
+    fn runs() -> u32 {
+        block_on(async { 3 })
+    }
+    assert_eq!(runs(), 3);
+    assert_eq!(log(), ["enter runs", "leave runs"]);
+}
+
+#[test]
+fn async_function_grows_by_its_arguments_and_the_wrapper_only() {
+    async fn plain(big: [u64; 100]) -> u64 {
+        YieldOnce::default().await;
+        big.iter().sum()
+    }
+    #[track_memory(crate = crate::recorder)]
+    async fn tracked(big: [u64; 100]) -> u64 {
+        YieldOnce::default().await;
+        big.iter().sum()
+    }
+    let (plain, tracked) = (size_of_val(&plain([0; 100])), size_of_val(&tracked([0; 100])));
+    assert!(tracked <= plain + 800 + 32, "{tracked} against {plain}");
+}

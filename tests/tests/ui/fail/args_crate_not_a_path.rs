@@ -1,0 +1,8 @@
+//! A `crate` that is no path.
+
+#[alloc_core::track_memory(crate = "alloc_core")]
+fn f() {}
+
+fn main() {
+    f();
+}

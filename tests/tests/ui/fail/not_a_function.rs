@@ -1,0 +1,39 @@
+//! Items that are no functions.
+
+use alloc_core::track_memory;
+
+#[track_memory]
+struct A;
+
+#[track_memory]
+impl A {
+    fn f(&self) {}
+}
+
+#[track_memory]
+mod inner {}
+
+#[track_memory]
+pub trait T {}
+
+#[track_memory]
+const N: u32 = 1;
+
+#[track_memory]
+static S: u32 = 1;
+
+#[track_memory]
+enum E {}
+
+#[track_memory]
+type Alias = u32;
+
+#[track_memory]
+use std::fmt as _;
+
+#[track_memory]
+unsafe extern "C" {}
+
+fn main() {
+    A.f();
+}
