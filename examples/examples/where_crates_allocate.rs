@@ -33,11 +33,11 @@ static ALLOCATOR: TrackingAllocator = TrackingAllocator::new();
 
 /// Where serde_json, regex and syn allocate, on this workspace's own data.
 #[derive(Parser)]
-#[command(name = "where_crates_allocate")]
-struct Flags {
+#[command(name = "where_crates_allocate", max_term_width = 80)]
+pub(crate) struct Flags {
     /// Lines shown for each piece of work
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
-    top: u32,
+    pub(crate) top: u32,
 }
 
 /// The part of `cargo metadata` that a typed reader wants: names borrowed from the text, nothing else kept.
@@ -83,7 +83,7 @@ fn is_closed_pipe(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bo
         .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-fn run(flags: &Flags, out: &mut impl Write) -> Fallible<()> {
+pub(crate) fn run(flags: &Flags, out: &mut impl Write) -> Fallible<()> {
     writeln!(
         out,
         "Allocscope on serde_json, regex and syn, at work on this workspace\n"
@@ -145,14 +145,18 @@ fn print_work(work: &Work, snapshot: &Snapshot, top: usize, out: &mut impl Write
         work.crates.iter().find_map(|name| in_crate(file, name))
     });
     for line in lines.iter().take(top).filter(|line| line.bytes > 0) {
+        // The crate with its version, then the path below its `src`.
+        let mut place = line.file.replacen("/src/", " ", 1);
+        if line.line > 0 {
+            place = format!("{place}:{}", line.line);
+        }
         writeln!(
             out,
-            "  {:>7}  {:>10} in {:>9}  {}:{}",
+            "  {:>7} {:>9} in {:>7}  {}",
             text::percent(line.bytes as f64, figures.bytes as f64),
             text::bytes(line.bytes as f64),
             text::count(line.allocations),
-            line.file,
-            line.line
+            text::tail(&place, 48),
         )?;
     }
     Ok(writeln!(out, "\n{}", text::wrap(work.meaning, "  ", 78))?)

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use alloc_core::model::{Snapshot, Symbol};
+use alloc_core::Snapshot;
 
 /// What is counted for all nodes of one scope, wherever in the tree it runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -82,8 +82,6 @@ pub struct LineCost {
     pub file: String,
     /// Line in it.
     pub line: u32,
-    /// Function the line is in.
-    pub function: String,
     /// Requests granted; reallocations are not in it.
     pub allocations: u64,
     /// Bytes granted.
@@ -96,7 +94,8 @@ impl LineCost {
     /// The lines that allocated inside the scope `scope` (and the scopes inside that), most bytes first.
     ///
     /// Each allocation counts for one line: the innermost frame of its stack whose file `own` shortens to a path.
-    /// Allocations whose stacks have no such frame are left out.
+    /// Allocations whose stacks have no such frame are left out. The entry points of the allocator are passed over:
+    /// their line is that of the `#[global_allocator]`.
     pub fn lines(snapshot: &Snapshot, scope: &str, own: impl Fn(&str) -> Option<&str>) -> Vec<LineCost> {
         // Parents come before their children, so one pass finds everything inside.
         let mut inside = HashMap::new();
@@ -119,21 +118,21 @@ impl LineCost {
                 .frames
                 .iter()
                 .filter_map(|&frame| snapshot.frames.get(frame as usize));
-            let mut symbols = frames.flat_map(|frame| frame.symbols.iter());
-            let Some((file, symbol)) = symbols.find_map(|symbol: &Symbol| Some((own(&symbol.file)?, symbol))) else {
+            let symbols = frames.flat_map(|frame| frame.symbols.iter());
+            let mut callers = symbols.filter(|symbol| !symbol.function.contains("__rust_"));
+            let Some((file, line)) = callers.find_map(|symbol| Some((own(&symbol.file)?, symbol.line))) else {
                 continue;
             };
-            let line = lines.entry((file, symbol.line)).or_insert_with(|| LineCost {
+            let cost = lines.entry((file, line)).or_insert_with(|| LineCost {
                 file: file.to_owned(),
-                line: symbol.line,
-                function: symbol.function.clone(),
+                line,
                 allocations: 0,
                 bytes: 0,
                 live_bytes: 0,
             });
-            line.allocations += context.counters.total_allocations;
-            line.bytes += context.counters.total_bytes;
-            line.live_bytes += context.counters.live_bytes;
+            cost.allocations += context.counters.total_allocations;
+            cost.bytes += context.counters.total_bytes;
+            cost.live_bytes += context.counters.live_bytes;
         }
         let mut lines: Vec<LineCost> = lines.into_values().collect();
         lines.sort_by_key(|line| std::cmp::Reverse(line.bytes));

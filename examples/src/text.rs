@@ -18,8 +18,11 @@ pub fn count(number: u64) -> String {
     text
 }
 
-/// A mean of counts: with one decimal below ten, so that "less than one" shows; without above.
+/// A mean of counts: with decimals below ten, so that "less than one" shows; without above.
 pub fn mean(number: f64) -> String {
+    if number > 0.0 && number < 0.095 {
+        return format!("{number:.2}");
+    }
     if number > 0.0 && number < 9.95 {
         format!("{number:.1}")
     } else {
@@ -71,6 +74,16 @@ pub fn percent(part: f64, whole: f64) -> String {
     }
 }
 
+/// The end of a text, at most `width` columns of it; what was cut is marked.
+pub fn tail(text: &str, width: usize) -> String {
+    let length = text.chars().count();
+    if length <= width {
+        return text.to_owned();
+    }
+    let kept = text.chars().skip(length - width.saturating_sub(1));
+    std::iter::once('…').chain(kept).collect()
+}
+
 /// Breaks a paragraph into lines of at most `width` columns, each beginning with `indent`. Words stay whole.
 pub fn wrap(paragraph: &str, indent: &str, width: usize) -> String {
     let mut text = String::new();
@@ -105,8 +118,8 @@ mod tests {
             [count(0), count(999), count(1_000), count(1_234_567)].map(|s| s)
         );
         assert_eq!(
-            ["0", "0.3", "9.9", "10", "100,012"],
-            [0.0, 0.26, 9.94, 9.96, 100_012.4].map(mean)
+            ["0", "0.02", "0.3", "9.9", "10", "100,012"],
+            [0.0, 0.02, 0.26, 9.94, 9.96, 100_012.4].map(mean)
         );
         assert_eq!(
             ["0 B", "1023 B", "1.0 KiB", "99.9 KiB", "100 KiB", "12.4 MiB"],
@@ -123,6 +136,12 @@ mod tests {
             (percent(1.0, 3.0).as_str(), percent(1.0, 0.0).as_str()),
             ("33.3 %", "-")
         );
+    }
+
+    #[test]
+    fn what_is_cut_is_marked() {
+        assert_eq!(tail("src/a.rs:1", 10), "src/a.rs:1");
+        assert_eq!(tail("crate src/a.rs:1", 10), "…rc/a.rs:1");
     }
 
     #[test]

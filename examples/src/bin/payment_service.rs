@@ -25,7 +25,7 @@ static ALLOCATOR: TrackingAllocator = TrackingAllocator::new();
 
 /// A payment service under load, with every allocation accounted for.
 #[derive(Parser)]
-#[command(name = "payment_service")]
+#[command(name = "payment_service", max_term_width = 80)]
 struct Flags {
     /// How a payment is checked for fraud
     #[arg(long, default_value = "rebuild")]

@@ -50,7 +50,7 @@ impl RebuildCheck {
             store, clock, expiry, ..
         } = &self.source;
 
-        let Some(risky_users) = store.get_cached("risky_users", clock.now_ms())? else {
+        let Some(list) = store.get_cached("risky_users", clock.now_ms())? else {
             self.misses.fetch_add(1, Relaxed);
             let rows = store.active_risky_users()?;
             let risky_set: HashSet<String> = rows.into_iter().map(|row| row.user_id).collect();
@@ -62,7 +62,7 @@ impl RebuildCheck {
         };
 
         self.hits.fetch_add(1, Relaxed);
-        let risky_set = HashSet::<String>::from_iter(from_str::<Vec<String>>(&risky_users)?);
+        let risky_set = HashSet::<String>::from_iter(from_str::<Vec<_>>(&list)?);
         Ok(risky_set.contains(user_id))
     }
 
