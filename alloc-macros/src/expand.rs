@@ -11,7 +11,7 @@
 //! - The guard of a sync function never meets an `.await`.
 //!
 //! # Cost
-//! At run time, what `__private::enter` and `__private::track` cost; the moves of arguments below are optimised out. An
+//! At run time, what `__private::enter` and `__private::track` cost, and one move per by-value argument. An
 //! `async fn` hands its arguments from the outer future to the tracked one, so it grows by their size and by that of
 //! the wrapper.
 #![forbid(unsafe_code)]

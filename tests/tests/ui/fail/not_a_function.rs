@@ -1,4 +1,5 @@
 //! Items that are no functions.
+#![allow(unused_imports)]
 
 use alloc_core::track_memory;
 

@@ -1,0 +1,34 @@
+//! Runs one program of `programs.rs` under Allocscope and prints what it counted.
+//!
+//! Started by `tests/oracle_dhat.rs`, which also chooses the mode. The figures are the difference of two snapshots,
+//! because dhat begins to count where its profiler is made and Allocscope at the first allocation of the process.
+#![forbid(unsafe_code)]
+
+mod programs;
+
+use alloc_core::{Snapshot, TrackingAllocator};
+
+#[global_allocator]
+static ALLOC: TrackingAllocator = TrackingAllocator::new();
+
+fn main() {
+    let name = std::env::args().nth(1).expect("the name of a program");
+    let program = programs::PROGRAMS
+        .iter()
+        .find(|program| program.name == name)
+        .expect("a known program");
+    let mut keep = programs::Keep::new();
+    let before = Snapshot::take().expect("the allocator is installed").totals;
+    (program.run)(&mut keep);
+    let after = Snapshot::take().expect("the allocator is installed").totals;
+    let blocks = after.total_allocations + after.total_reallocations;
+    let blocks_before = before.total_allocations + before.total_reallocations;
+    println!(
+        "total blocks {}, total bytes {}, live blocks {}, live bytes {}",
+        blocks - blocks_before,
+        after.total_bytes - before.total_bytes,
+        after.live_blocks - before.live_blocks,
+        after.live_bytes - before.live_bytes,
+    );
+    drop(keep);
+}
