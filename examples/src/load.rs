@@ -2,7 +2,7 @@
 //!
 //! Some keep-alive connections, each asking again as soon as it has its answer. Half of the payments are by risky
 //! users. What a payment says depends only on its number, so every variant is asked the same. The client lives in the
-//! program it asks; what it allocates is in a scope of its own, so the service's figures are the service's alone.
+//! program it asks; what it allocates is in scopes of its own, so the service's figures are the service's alone.
 #![forbid(unsafe_code)]
 
 use std::{
@@ -31,7 +31,7 @@ use crate::{
     store::RiskyUser,
 };
 
-/// Name of the client's scope in reports.
+/// Name of the scope that asks, in reports.
 pub const CLIENT_SCOPE: &str = "load client";
 
 /// Cleared users in the table, per hundred active ones: rows that the query must leave out.
@@ -208,7 +208,7 @@ impl Load {
 }
 
 /// Moves the bytes of one connection until its sender is dropped.
-#[track_memory(name = "load client")]
+#[track_memory(name = "load connection")]
 async fn drive(connection: Connection<TokioIo<TcpStream>, Full<Bytes>>) -> hyper::Result<()> {
     connection.await
 }

@@ -20,6 +20,9 @@ pub fn count(number: u64) -> String {
 
 /// A mean of counts: with decimals below ten, so that "less than one" shows; without above.
 pub fn mean(number: f64) -> String {
+    if number > 0.0 && number < 0.01 {
+        return "<0.01".to_owned();
+    }
     if number > 0.0 && number < 0.095 {
         return format!("{number:.2}");
     }
@@ -51,14 +54,14 @@ pub fn bytes(number: f64) -> String {
     }
 }
 
-/// A duration in the unit that leaves one to four digits before the point.
+/// A duration in the unit that leaves one to three digits before the point.
 pub fn duration(duration: Duration) -> String {
     let micros = duration.as_secs_f64() * 1e6;
     if micros < 999.5 {
         format!("{micros:.0} µs")
     } else if micros < 99_950.0 {
         format!("{:.1} ms", micros / 1e3)
-    } else if micros < 9_999_500.0 {
+    } else if micros < 999_500.0 {
         format!("{:.0} ms", micros / 1e3)
     } else {
         format!("{:.1} s", micros / 1e6)
@@ -118,8 +121,8 @@ mod tests {
             [count(0), count(999), count(1_000), count(1_234_567)].map(|s| s)
         );
         assert_eq!(
-            ["0", "0.02", "0.3", "9.9", "10", "100,012"],
-            [0.0, 0.02, 0.26, 9.94, 9.96, 100_012.4].map(mean)
+            ["0", "<0.01", "0.02", "0.3", "9.9", "10", "100,012"],
+            [0.0, 0.001, 0.02, 0.26, 9.94, 9.96, 100_012.4].map(mean)
         );
         assert_eq!(
             ["0 B", "1023 B", "1.0 KiB", "99.9 KiB", "100 KiB", "12.4 MiB"],

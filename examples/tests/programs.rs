@@ -110,13 +110,28 @@ fn each_fix_can_be_run_alone() {
 }
 
 #[test]
-fn without_stacks_it_says_why_no_line_is_named() {
-    let arguments = ["--users", "500", "--requests", "40"];
-    let output = command(&arguments).env("ALLOCSCOPE_MODE", "scopes").output().unwrap();
-    // Wherever the lines were broken.
-    let text = said(&output).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(text.contains("No line can be named"), "{text}");
-    assert!(text.contains("this is \"scopes\""), "{text}");
+fn it_says_why_no_line_is_named() {
+    for (variable, value, expected) in [
+        (
+            "ALLOCSCOPE_MODE",
+            "scopes",
+            "No line can be named: call stacks are recorded in the mode \"exact\"",
+        ),
+        ("ALLOCSCOPE_MODE", "off", "Tracking is off"),
+        (
+            "ALLOCSCOPE_DEPTH",
+            "1",
+            "No line can be named: the call stacks do not reach",
+        ),
+    ] {
+        let output = command(&["--users", "500", "--requests", "40"])
+            .env(variable, value)
+            .output()
+            .unwrap();
+        // Wherever the lines were broken.
+        let text = said(&output).split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.contains(expected), "{variable}={value}: {text}");
+    }
 }
 
 #[test]

@@ -241,23 +241,7 @@ fn finding(run: &Run, out: &mut impl Write) -> Fallible<()> {
     let per_request = run.per_request;
     let lines = LineCost::lines(&run.after, run.variant.scope(), in_this_package);
     let Some(line) = lines.first().filter(|line| line.bytes > 0) else {
-        let text = if per_request.bytes > 0.0 && run.after.stacks.is_empty() {
-            format!(
-                "The handler allocates {} in {} allocations per request. No line can be named: call stacks are \
-                 recorded in the mode \"exact\", and this is \"{}\".",
-                text::bytes(per_request.bytes),
-                text::mean(per_request.allocations),
-                run.after.mode
-            )
-        } else if run.after.mode == "off" {
-            "Tracking is off: there is nothing to report.".to_owned()
-        } else {
-            format!(
-                "The check allocates nothing; the handler around it {} in {} allocations per request.",
-                text::bytes(per_request.bytes),
-                text::mean(per_request.allocations)
-            )
-        };
+        let text = no_line(run);
         return Ok(writeln!(out, "{}", text::wrap(&text, "  ", 78))?);
     };
 
@@ -269,27 +253,26 @@ fn finding(run: &Run, out: &mut impl Write) -> Fallible<()> {
         writeln!(out, "      {source}")?;
     }
     let calls = per_request.calls.max(1) as f64;
-    let handler_bytes = per_request.bytes * calls;
+    let half = text::duration(run.outcome.percentile(0.5));
     let text = if run.variant == Variant::Rebuild {
+        let hits = run.paths.map_or(1, |paths| paths.hits.max(1)) as f64;
         format!(
-            "This line builds a set for one question. It made {} allocations and {} per request: {} of all bytes that \
-             the handler and what it calls were granted. The requests in flight held up to {} at once. Half of the \
-             requests took longer than {}.",
-            text::mean(line.allocations as f64 / calls),
-            text::bytes(line.bytes as f64 / calls),
-            text::percent(line.bytes as f64, handler_bytes),
+            "This line builds a set to ask it one question, in every request that finds the list cached. Each time \
+             it makes {} allocations and is granted {}. That is {} of all bytes granted to the handler and what it \
+             calls. The requests in flight held up to {} at once, and half of them took longer than {half}.",
+            text::mean(line.allocations as f64 / hits),
+            text::bytes(line.bytes as f64 / hits),
+            text::percent(line.bytes as f64, per_request.bytes * calls),
             text::bytes(run.peak_bytes() as f64),
-            text::duration(run.outcome.percentile(0.5)),
         )
     } else {
         format!(
-            "The costliest line of the check: {} allocations and {} per request. The handler allocates {} in {} \
-             allocations per request; half of the requests took longer than {}.",
+            "The costliest line of the check: {} allocations and {} per request. The handler and what it calls make \
+             {} allocations of {} in all. Half of the requests took longer than {half}.",
             text::mean(line.allocations as f64 / calls),
             text::bytes(line.bytes as f64 / calls),
-            text::bytes(per_request.bytes),
             text::mean(per_request.allocations),
-            text::duration(run.outcome.percentile(0.5)),
+            text::bytes(per_request.bytes),
         )
     };
     writeln!(out, "\n{}", text::wrap(&text, "  ", 78))?;
@@ -300,6 +283,33 @@ fn finding(run: &Run, out: &mut impl Write) -> Fallible<()> {
         writeln!(out, "\n{}", text::wrap(text, "  ", 78))?;
     }
     Ok(())
+}
+
+/// What to say when no line of the check allocated anything, or none is known to have.
+fn no_line(run: &Run) -> String {
+    if run.after.mode == "off" {
+        return "Tracking is off: there is nothing to report.".to_owned();
+    }
+    let granted = format!(
+        "{} in {} allocations per request",
+        text::bytes(run.per_request.bytes),
+        text::mean(run.per_request.allocations)
+    );
+    if run.check().bytes == 0 {
+        return format!(
+            "The check allocates nothing. The handler around it: {granted}. Half of the requests took longer than {}.",
+            text::duration(run.outcome.percentile(0.5))
+        );
+    }
+    let why = if run.after.mode == "exact" {
+        "the call stacks do not reach the code of this package. ALLOCSCOPE_DEPTH makes them deeper".to_owned()
+    } else {
+        format!(
+            "call stacks are recorded in the mode \"exact\", and this is \"{}\"",
+            run.after.mode
+        )
+    };
+    format!("The handler allocates {granted}. No line can be named: {why}.")
 }
 
 /// One line of a source file, without its indentation.

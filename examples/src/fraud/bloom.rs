@@ -17,7 +17,7 @@ use super::{Paths, Source, refreshed::Refreshed};
 use crate::{Fallible, store::Store};
 
 /// Name of the scope of the check in reports.
-pub const SCOPE: &str = "check_fraud (bloom)";
+pub const SCOPE: &str = "fraud (bloom)";
 /// Name of the scope that builds the filter.
 pub const REFRESH_SCOPE: &str = "refresh (bloom)";
 
@@ -45,7 +45,7 @@ impl BloomCheck {
     }
 
     /// Whether the user is risky, or, with the stated probability, looks it.
-    #[track_memory(name = "check_fraud (bloom)")]
+    #[track_memory(name = "fraud (bloom)")]
     pub fn check_fraud(&self, user_id: &str) -> bool {
         self.hits.fetch_add(1, Relaxed);
         self.filter.load().contains(user_id)

@@ -20,7 +20,7 @@ use super::{Paths, Source};
 use crate::{Fallible, clock::millis};
 
 /// Name of the scope in reports.
-pub const SCOPE: &str = "check_fraud (rebuild)";
+pub const SCOPE: &str = "fraud (rebuild)";
 
 /// This file, so that a program can quote the line that a report names.
 pub const SOURCE: &str = include_str!("rebuild.rs");
@@ -44,7 +44,7 @@ impl RebuildCheck {
     }
 
     /// Whether the user is risky.
-    #[track_memory(name = "check_fraud (rebuild)")]
+    #[track_memory(name = "fraud (rebuild)")]
     pub async fn check_fraud(&self, user_id: &str) -> Fallible<bool> {
         let Source {
             store, clock, expiry, ..

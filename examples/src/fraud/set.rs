@@ -18,7 +18,7 @@ use super::{Paths, Source, refreshed::Refreshed};
 use crate::{Fallible, store::Store};
 
 /// Name of the scope of the check in reports.
-pub const SCOPE: &str = "check_fraud (set)";
+pub const SCOPE: &str = "fraud (set)";
 /// Name of the scope that builds the set.
 pub const REFRESH_SCOPE: &str = "refresh (set)";
 
@@ -43,7 +43,7 @@ impl SetCheck {
     }
 
     /// Whether the user is risky.
-    #[track_memory(name = "check_fraud (set)")]
+    #[track_memory(name = "fraud (set)")]
     pub fn check_fraud(&self, user_id: &str) -> bool {
         self.hits.fetch_add(1, Relaxed);
         self.risky_set.load().contains(user_id)

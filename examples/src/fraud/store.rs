@@ -10,7 +10,7 @@ use super::Source;
 use crate::Fallible;
 
 /// Name of the scope of the check in reports.
-pub const SCOPE: &str = "check_fraud (store)";
+pub const SCOPE: &str = "fraud (store)";
 
 /// Asks the store.
 #[derive(Debug)]
@@ -25,7 +25,7 @@ impl StoreCheck {
     }
 
     /// Whether the user is risky.
-    #[track_memory(name = "check_fraud (store)")]
+    #[track_memory(name = "fraud (store)")]
     pub fn check_fraud(&self, user_id: &str) -> Fallible<bool> {
         self.source.store.is_risky(user_id)
     }
