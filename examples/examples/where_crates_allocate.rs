@@ -58,6 +58,8 @@ struct Package<'text> {
 /// One piece of work: the scope it ran in, and how to read its figures.
 struct Work {
     scope: &'static str,
+    /// The work, in a few words.
+    what: &'static str,
     /// Crates whose lines are shown.
     crates: &'static [&'static str],
     /// What one unit of the work is, and how many there were.
@@ -130,7 +132,8 @@ pub(crate) fn run(flags: &Flags, out: &mut impl Write) -> Fallible<()> {
 }
 
 fn print_work(work: &Work, snapshot: &Snapshot, top: usize, out: &mut impl Write) -> Fallible<()> {
-    writeln!(out, "\n{}\n{}", work.scope, "-".repeat(work.scope.len()))?;
+    let heading = format!("{}  ({})", work.scope, work.what);
+    writeln!(out, "\n{heading}\n{}", "-".repeat(heading.len()))?;
     let figures = ScopeFigures::of(snapshot, work.scope);
     let (unit, units) = work.unit;
     writeln!(
@@ -163,13 +166,15 @@ fn print_work(work: &Work, snapshot: &Snapshot, top: usize, out: &mut impl Write
 }
 
 fn untyped_json(metadata: &str) -> Fallible<Work> {
-    const SCOPE: &str = "serde_json, to a Value";
-    let _scope = scope!("serde_json, to a Value");
+    const SCOPE: &str = "serde_json: Value";
+    const WHAT: &str = "cargo metadata into a Value, which owns its texts";
+    let _scope = scope!("serde_json: Value");
     let value: serde_json::Value = serde_json::from_str(metadata)?;
     let values = count_values(&value);
     black_box(&value);
     Ok(Work {
         scope: SCOPE,
+        what: WHAT,
         crates: &["serde_json"],
         unit: ("JSON value", values),
         meaning: "A Value owns everything it says: a String for each key and each text, a tree node for each few \
@@ -186,8 +191,9 @@ fn count_values(value: &serde_json::Value) -> u64 {
 }
 
 fn typed_json(metadata: &str) -> Fallible<Work> {
-    const SCOPE: &str = "serde_json, to a struct that borrows";
-    let _scope = scope!("serde_json, to a struct that borrows");
+    const SCOPE: &str = "serde_json: borrow";
+    const WHAT: &str = "the same into a struct that borrows its texts";
+    let _scope = scope!("serde_json: borrow");
     let metadata: Metadata<'_> = serde_json::from_str(metadata)?;
     let longest = metadata
         .packages
@@ -197,6 +203,7 @@ fn typed_json(metadata: &str) -> Fallible<Work> {
     black_box(longest);
     Ok(Work {
         scope: SCOPE,
+        what: WHAT,
         crates: &["serde_json", "serde_core"],
         unit: ("package", metadata.packages.len() as u64),
         meaning: "The same text, read into names that point into it. What is left is the Vec of packages, which \
@@ -208,11 +215,13 @@ fn typed_json(metadata: &str) -> Fallible<Work> {
 const FUNCTIONS: &str = r"(?m)^\s*(?:pub(?:\([a-z ]+\))?\s+)?(?:async\s+)?fn\s+(?P<name>\w+)";
 
 fn regex_compile() -> Fallible<Work> {
-    const SCOPE: &str = "regex, compiling one pattern";
-    let _scope = scope!("regex, compiling one pattern");
+    const SCOPE: &str = "regex: compile";
+    const WHAT: &str = "one pattern that finds functions";
+    let _scope = scope!("regex: compile");
     black_box(Regex::new(FUNCTIONS)?);
     Ok(Work {
         scope: SCOPE,
+        what: WHAT,
         crates: &["regex-automata", "regex-syntax"],
         unit: ("pattern", 1),
         meaning: "Compiling is where regex pays: syntax tree, Unicode classes (\\w and \\s are large tables), and the \
@@ -221,9 +230,10 @@ fn regex_compile() -> Fallible<Work> {
 }
 
 fn regex_search(sources: &[String]) -> Fallible<Work> {
-    const SCOPE: &str = "regex, searching all sources";
+    const SCOPE: &str = "regex: search";
+    const WHAT: &str = "every source file, with captures";
     let regex = Regex::new(FUNCTIONS)?;
-    let _scope = scope!("regex, searching all sources");
+    let _scope = scope!("regex: search");
     let mut found = 0;
     let mut longest = 0;
     for source in sources {
@@ -235,6 +245,7 @@ fn regex_search(sources: &[String]) -> Fallible<Work> {
     black_box(longest);
     Ok(Work {
         scope: SCOPE,
+        what: WHAT,
         crates: &["regex-automata", "regex"],
         unit: ("function found", found),
         meaning: "The first search fills a cache (states of a lazy automaton) that later ones reuse. After that, each \
@@ -243,8 +254,9 @@ fn regex_search(sources: &[String]) -> Fallible<Work> {
 }
 
 fn syn_parse(sources: &[String]) -> Fallible<Work> {
-    const SCOPE: &str = "syn, parsing all sources";
-    let _scope = scope!("syn, parsing all sources");
+    const SCOPE: &str = "syn: parse";
+    const WHAT: &str = "every source file, into a syntax tree";
+    let _scope = scope!("syn: parse");
     let mut items = 0;
     for source in sources {
         let file = syn::parse_file(source)?;
@@ -253,6 +265,7 @@ fn syn_parse(sources: &[String]) -> Fallible<Work> {
     }
     Ok(Work {
         scope: SCOPE,
+        what: WHAT,
         crates: &["syn", "proc-macro2"],
         unit: ("item", items),
         meaning: "Two costs: tokens (proc-macro2 owns a String for each identifier and literal, a Vec for each group), \

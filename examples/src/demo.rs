@@ -41,7 +41,7 @@ impl Settings {
     /// Payments sent to this variant. Rebuilding is a few hundred times dearer, so it gets fewer.
     pub fn requests(&self, variant: Variant) -> usize {
         self.requests
-            .unwrap_or(if variant == Variant::Rebuild { 320 } else { 20_000 })
+            .unwrap_or(if variant == Variant::Rebuild { 240 } else { 20_000 })
     }
 }
 

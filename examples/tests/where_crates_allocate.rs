@@ -23,11 +23,11 @@ fn well_known_crates_are_shown_with_lines_of_their_own() {
     assert_fits_a_terminal(&text);
     let mut paragraphs = text.split("\n\n");
     for (heading, crate_line) in [
-        ("serde_json, to a Value", "serde_json-1."),
-        ("serde_json, to a struct that borrows", "serde_json-1."),
-        ("regex, compiling one pattern", "regex-"),
-        ("regex, searching all sources", "regex-"),
-        ("syn, parsing all sources", "proc-macro2-1."),
+        ("serde_json: Value", "serde_json-1."),
+        ("serde_json: borrow", "serde_json-1."),
+        ("regex: compile", "regex-"),
+        ("regex: search", "regex-"),
+        ("syn: parse", "proc-macro2-1."),
     ] {
         // In this order: the heading and its sums, then the lines.
         let sums = paragraphs.find(|paragraph| paragraph.trim_start().starts_with(heading));
