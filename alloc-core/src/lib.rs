@@ -83,4 +83,5 @@ macro_rules! scope {
 pub mod __private {
     pub use crate::future::{TrackedFuture, track};
     pub use crate::record::scope::{ScopeGuard, ScopeSite, enter};
+    pub use crate::record::stack::probe;
 }
