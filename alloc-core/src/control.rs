@@ -21,7 +21,7 @@ use crate::record::peak::{self, Stretch};
 use crate::record::settings::{self, Mode};
 use crate::record::sys;
 use crate::record::thread::{self, InTracker, Registry, ThreadState};
-use crate::record::{arena, context, epoch, scope};
+use crate::record::{arena, context, epoch, scope, stack};
 
 impl Snapshot {
     /// Takes a snapshot of everything recorded since tracking began. From any thread, at any time.
@@ -38,6 +38,7 @@ impl Snapshot {
     /// silent zero.
     pub fn take() -> Result<Self, Error> {
         let _inside = InTracker::enter();
+        stack::sync_with_loader();
         if is_installed() {
             Ok(collect())
         } else {

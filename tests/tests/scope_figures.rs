@@ -529,6 +529,30 @@ fn retained_is_what_is_alive_at_the_end_whoever_frees_it() {
     assert_eq!(node(&after, "grows what it did not make").own.live_bytes, 200);
 }
 
+fn blocks_grown_by_another_thread_are_followed_past_the_end_of_their_call() {
+    let helper = Helper::start();
+    let mut grown = [std::ptr::null_mut(); 200];
+    {
+        let _outer = scope!("outlives growth");
+        let _own = raw(5);
+        for place in &mut grown {
+            let block = {
+                let _child = scope!("ends before growth");
+                raw(10)
+            };
+            helper.hand(block, 10, 90);
+            *place = GROWN.load(Ordering::Acquire);
+        }
+        for block in grown {
+            helper.hand(block, 90, 0);
+        }
+    }
+    let after = snapshot();
+    let (outer, child) = (node(&after, "outlives growth").calls, node(&after, "ends before growth").calls);
+    assert_eq!((child.retained_bytes, child.max_retained_bytes), (2000, 10));
+    assert_eq!((outer.retained_bytes, outer.upper_bound_calls), (5, 0));
+}
+
 fn many_ended_calls_stay_exact_or_say_so() {
     const CALLS: usize = 10_000;
     let mut blocks = Vec::with_capacity(CALLS);
@@ -1077,10 +1101,11 @@ fn main() {
             forgotten_guards_harm_nothing();
             forgotten_scope_can_be_called_again_in_the_same_place();
         }
+        Ok("grown") => blocks_grown_by_another_thread_are_followed_past_the_end_of_their_call(),
         Ok("crossed") => recursive_guards_out_of_order_leave_the_outermost_call_right(),
         Ok(seed) => run_seed(seed.parse().expect("a seed")),
         Err(_) => {
-            for part in ["hand", "forget", "crossed"] {
+            for part in ["hand", "grown", "forget", "crossed"] {
                 run_again(&[("ALLOCSCOPE_TEST_PART", part)]);
             }
             let seeds = number_from_env("ALLOCSCOPE_TEST_SEEDS", 30);

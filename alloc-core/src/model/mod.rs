@@ -7,6 +7,8 @@
 mod diff;
 mod error;
 mod file;
+#[cfg(test)]
+pub(crate) mod fixture;
 
 use serde::{Deserialize, Serialize};
 
@@ -231,7 +233,8 @@ pub struct Symbol {
 pub struct Module {
     /// Path as the loader has it.
     pub path: String,
-    /// GNU build id in hexadecimal, empty when there is none.
+    /// GNU build id in hexadecimal; where the linker wrote none, `code-` and a hash of code and line tables; empty when
+    /// neither is known.
     pub build_id: String,
     /// Load address in this run.
     pub load_address: u64,

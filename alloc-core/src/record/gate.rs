@@ -482,9 +482,11 @@ fn alloc_own<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, thread: &'st
     let header = Header::new(ContextId::TRACKER, Birth::new(epoch::current(), Stamp::NONE));
     let granted = alloc_tracked(inner, layout, fill, header);
     if !granted.is_null() {
-        let _ = peak::touch(thread, row, ContextId::TRACKER);
-        row.allocations.add(1);
-        row.granted_bytes.add(layout.size() as u64);
+        thread.occupied_for(|| {
+            let _ = peak::touch(thread, row, ContextId::TRACKER);
+            row.allocations.add(1);
+            row.granted_bytes.add(layout.size() as u64);
+        });
     }
     granted
 }
@@ -526,10 +528,10 @@ fn alloc_shared<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u
 fn free_unusual(header: Header, size: usize) {
     match thread::current_or_register().filter(|thread| !thread.is_busy()) {
         // Inside the tracker, or registered just now: the row is the thread's own either way.
-        Some(thread) => match thread.row(header.context()) {
+        Some(thread) => thread.occupied_for(|| match thread.row(header.context()) {
             Some(row) => count_free_on(thread, row, header, size),
             None => free_shared(header, size),
-        },
+        }),
         None => free_shared(header, size),
     }
 }
@@ -555,18 +557,21 @@ fn free_shared(header: Header, size: usize) {
 fn realloc_unusual(header: Header, size: usize, new_size: usize, has_moved: bool) -> Header {
     let context = header.context();
     let thread = thread::current_or_register().filter(|thread| !thread.is_busy());
-    match thread.and_then(|thread| Some((thread, thread.row(context)?))) {
-        Some((thread, row)) => count_realloc(
-            thread,
-            (row, context),
-            (row, context),
-            header,
-            size,
-            new_size,
-            has_moved,
-        ),
-        None => realloc_shared(header, size, new_size, has_moved),
-    }
+    let counted = thread.and_then(|thread| {
+        thread.occupied_for(|| {
+            let row = thread.row(context)?;
+            Some(count_realloc(
+                thread,
+                (row, context),
+                (row, context),
+                header,
+                size,
+                new_size,
+                has_moved,
+            ))
+        })
+    });
+    counted.unwrap_or_else(|| realloc_shared(header, size, new_size, has_moved))
 }
 
 #[cold]

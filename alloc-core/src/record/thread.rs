@@ -353,6 +353,14 @@ impl ThreadState {
         self.occupied.0.store(0, Ordering::Relaxed);
     }
 
+    /// Runs `record` as one event on a thread that may be inside the tracker; the rare paths' form of `occupy`.
+    pub(crate) fn occupied_for<R>(&self, record: impl FnOnce() -> R) -> R {
+        self.occupied.0.fetch_or(BUSY, Ordering::Relaxed);
+        let result = record();
+        self.occupied.0.fetch_and(!BUSY, Ordering::Relaxed);
+        result
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.occupied.0.load(Ordering::Relaxed) & BUSY != 0
     }
@@ -520,8 +528,8 @@ pub(crate) struct Registry(());
 
 impl Registry {
     pub(crate) fn try_lock() -> Option<Self> {
-        // ORDERING: Acquire: pairs with the Release in `drop`.
-        (!REGISTRY.swap(true, Ordering::Acquire)).then_some(Self(()))
+        // ORDERING: Acquire: pairs with the Release in `drop`. The closure matters: a `Self` made in vain would unlock.
+        (!REGISTRY.swap(true, Ordering::Acquire)).then(|| Self(()))
     }
 
     /// For the read side: waits for another snapshot, or for a thread that is just ending.
