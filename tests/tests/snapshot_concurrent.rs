@@ -137,6 +137,7 @@ fn check_plausible(now: &Snapshot, before: &Snapshot) {
     }
 }
 
+static MAY_END: AtomicBool = AtomicBool::new(false);
 const PLACES: usize = 16;
 static PLACE: [AtomicPtr<u8>; PLACES] = [const { AtomicPtr::new(std::ptr::null_mut()) }; PLACES];
 
@@ -157,6 +158,9 @@ fn scope_peak_of_blocks_passed_on_stays_within_its_bound() {
                 std::thread::yield_now();
             }
         }
+        while !MAY_END.load(Ordering::Acquire) {
+            std::thread::yield_now();
+        }
     });
     {
         let _scope = scope!("passed on");
@@ -171,19 +175,25 @@ fn scope_peak_of_blocks_passed_on_stays_within_its_bound() {
             place.store(block, Ordering::Release);
         }
     }
+    while PLACE.iter().any(|place| !place.load(Ordering::Acquire).is_null()) {
+        std::thread::yield_now();
+    }
+    // The thread that allocated goes on to another scope first, then the other one ends.
+    drop(black_box(vec![1_u8; 10]));
+    MAY_END.store(true, Ordering::Release);
     freeing.join().expect("no panic");
     let after = snapshot();
     let node = node(&after, "passed on");
     assert_eq!((node.own.total_bytes, node.own.live_bytes), (BLOCKS as u64 * 1000, 0));
     // Two threads, each of which may be 64 KiB behind in what it made known, and as much in what it is about to.
     let bound = PLACES as u64 * 1000 + 2 * 2 * (64 << 10);
-    assert!(node.peak_bytes >= 1000 && node.peak_bytes <= bound, "peak {} of a bound of {bound}", node.peak_bytes);
+    assert!(node.peak_bytes <= bound, "peak {} of a bound of {bound}", node.peak_bytes);
     assert!(node.self_peak_bytes <= bound, "own peak {} of a bound of {bound}", node.self_peak_bytes);
     assert!(node.calls.retained_bytes <= PLACES as u64 * 1000, "all but the last few were freed before the call ended");
 }
 
 fn main() {
     scope_peak_of_blocks_passed_on_stays_within_its_bound();
-    let milliseconds = number_from_env("ALLOCSCOPE_TEST_MILLISECONDS", 4000);
+    let milliseconds = number_from_env("ALLOCSCOPE_TEST_MILLISECONDS", 3000);
     live_is_never_negative_and_sums_always_agree(Duration::from_millis(milliseconds));
 }
