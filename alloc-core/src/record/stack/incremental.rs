@@ -150,6 +150,18 @@ impl State {
         if self.foreign { 1 } else { self.count.min(self.depth) }
     }
 
+    /// What the last capture found, whose hash this is.
+    #[inline(always)]
+    fn captured(&self, hash: u64) -> Captured {
+        let truncated = !self.foreign && (self.count > self.depth || self.outside != Outside::Nothing);
+        Captured {
+            hash,
+            len: self.len(),
+            truncated,
+            foreign: self.foreign,
+        }
+    }
+
     /// Frames of the last capture that had to be stepped through.
     pub(super) fn fresh(&self) -> usize {
         self.fresh_count
@@ -161,13 +173,24 @@ impl State {
 pub(super) fn capture(state: &mut State, depth: usize) -> Captured {
     // SAFETY: `state` is a valid reference for the duration of the call.
     let hash = unsafe { enter(state, depth.clamp(1, MAX_DEPTH)) };
-    let truncated = !state.foreign && (state.count > state.depth || state.outside != Outside::Nothing);
-    Captured {
-        hash,
-        len: state.len(),
-        truncated,
-        foreign: state.foreign,
+    state.captured(hash)
+}
+
+/// [`capture`] of made-up memory instead of the running stack, for tests: `stack` is the thread's stack, `entry` the word
+/// in it that holds the innermost return address.
+pub(super) fn walk_memory(state: &mut State, stack: &[usize], entry: usize, rbp: usize, depth: usize) -> Captured {
+    let bytes = core::mem::size_of_val(stack);
+    let low = stack.as_ptr().addr();
+    // Frames of other memory are not remembered.
+    if (state.low, state.top) != (low, low + bytes) {
+        state.count = 0;
     }
+    (state.low, state.top, state.room) = (low, low + bytes, bytes.saturating_sub(8));
+    let entry = low.wrapping_add(entry.wrapping_mul(8));
+    // SAFETY: the state is a valid reference; `entry` is only used if it lies in the slice, all of which is readable;
+    // and what lies there is only read.
+    let hash = unsafe { walk(state, depth.clamp(1, MAX_DEPTH), entry, rbp) };
+    state.captured(hash)
 }
 
 /// Hands the caller's registers to [`walk`], without a frame of its own: the return address at the stack pointer, the
@@ -215,7 +238,7 @@ unsafe extern "sysv64" fn walk(state: *mut State, depth: usize, entry: usize, rb
     // SAFETY: the caller's promise.
     let state = unsafe { &mut *state };
 
-    // SAFETY: `entry` is readable in either case, being the running stack's pointer.
+    // SAFETY: on a stack of its own or not, the running thread's stack pointer can be read; and so can what tests pass.
     let pc = unsafe { read(entry) };
     // `room` is the stack's size less a word: what the return address at `entry` needs.
     if entry.wrapping_sub(state.low) > state.room {
@@ -313,7 +336,10 @@ unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize
                 state.sp.get_unchecked(CHUNK + candidate),
                 state.pc.get_unchecked(CHUNK + candidate),
             );
-            (candidate, (its_sp ^ sp) | (its_pc ^ pc) | usize::from(candidate >= limit))
+            (
+                candidate,
+                (its_sp ^ sp) | (its_pc ^ pc) | usize::from(candidate >= limit),
+            )
         };
         if opaque(differs) == 0 {
             // SAFETY: candidate < limit <= count <= FRAMES.
@@ -360,7 +386,7 @@ unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize
             } else {
                 Outside::Unreachable
             };
-            if pc == 0 {
+            if pc == 0 && fresh > 1 {
                 // Not a frame: the word outside the first function of a stack that starts without unwind information.
                 fresh -= 1;
                 state.outside = Outside::Nothing;
