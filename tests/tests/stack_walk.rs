@@ -115,19 +115,19 @@ fn recurse(levels: usize, probes: &mut [(Box<Probe>, usize)]) -> usize {
         }
         check(probes);
     };
-    if levels % 97 == 0 || levels > 9_950 || levels < 50 {
+    if levels.is_multiple_of(97) || !(50..=9_950).contains(&levels) {
         step(probes);
     }
     if levels == 0 {
         return 0;
     }
     // Two call sites, so that neighbouring frames differ.
-    let below = if levels % 3 == 0 {
+    let below = if levels.is_multiple_of(3) {
         recurse(levels - 1, probes)
     } else {
         1 + recurse(levels - 1, probes)
     };
-    if levels % 89 == 0 || levels > 9_950 || levels < 50 {
+    if levels.is_multiple_of(89) || !(50..=9_950).contains(&levels) {
         step(probes);
     }
     black_box(below)

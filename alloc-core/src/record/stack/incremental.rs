@@ -28,7 +28,7 @@
 use core::arch::{asm, naked_asm};
 
 use super::rules::{self, Rule};
-use super::{Captured, MAX_DEPTH, finish, modules};
+use super::{BASE, Captured, MAX_DEPTH, add, finish, modules, read};
 use crate::record::sys::unwind;
 
 /// Frames remembered. More than `MAX_DEPTH + 1`, so that a deep recursion goes up and down a bit between full walks.
@@ -202,32 +202,6 @@ pub(super) fn walk_memory(state: &mut State, stack: &[usize], entry: usize, rbp:
 unsafe extern "sysv64" fn enter(state: *mut State, depth: usize) -> u64 {
     naked_asm!("mov rdx, rsp", "mov rcx, rbp", "jmp {walk}", walk = sym walk)
 }
-
-/// Reads a word of the stack, wherever it lies in a word.
-///
-/// # Safety
-/// `[address, address + 8)` must be readable.
-#[inline(always)]
-unsafe fn read(address: usize) -> usize {
-    // SAFETY: the caller's promise. Volatile, because the compiler must not conclude anything from frames it owns.
-    unsafe { (address as *const Word).read_volatile().0 }
-}
-
-/// A word without alignment.
-#[derive(Clone, Copy)]
-#[repr(C, packed)]
-struct Word(usize);
-
-/// One frame's share in the hash: spread, so that sums of differences do not cancel out.
-#[inline(always)]
-fn share(pc: usize) -> u64 {
-    let spread = (pc as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    spread ^ (spread >> 32)
-}
-
-/// Multiplier of the hash: hash(frames + one) = hash(frames) * BASE + share(one). A window of frames then has a hash
-/// of its own: that of all, less that of the ones outside, times BASE to the power of the window's length.
-const BASE: u64 = 0xD134_2543_DE82_EF95;
 
 /// Captures the stack whose innermost frame has its return address at `entry`. Returns the hash.
 ///
@@ -509,7 +483,7 @@ fn remember(state: &mut State, kept: usize, fresh: usize, rbp: usize, rules: Rul
         // SAFETY: kept + fresh <= FRAMES.
         unsafe {
             let Fresh { pc, sp, .. } = *state.fresh.get_unchecked(kept + fresh - at);
-            hash = hash.wrapping_mul(BASE).wrapping_add(share(pc));
+            hash = add(hash, pc);
             *state.sp.get_unchecked_mut(CHUNK + at) = sp;
             *state.pc.get_unchecked_mut(CHUNK + at) = pc;
             *state.hash.get_unchecked_mut(at) = hash;
@@ -543,7 +517,7 @@ fn remember_rbp(state: &mut State, kept: usize, fresh: usize, rbp: usize, mut ha
         unsafe {
             let Fresh { pc, sp, rbp, rule: own } = *state.fresh.get_unchecked(kept + fresh - at);
             rule = state.fresh.get_unchecked(kept + fresh - at - 1).rule;
-            hash = hash.wrapping_mul(BASE).wrapping_add(share(pc));
+            hash = add(hash, pc);
             need = if own.touches_rbp() { own.uses_rbp_bit() } else { need };
             *state.sp.get_unchecked_mut(CHUNK + at) = sp;
             *state.pc.get_unchecked_mut(CHUNK + at) = pc;
@@ -591,5 +565,5 @@ fn foreign(state: &mut State, pc: usize) -> u64 {
     state.foreign_pc = pc;
 
     state.foreign = true;
-    finish(share(pc), false, true)
+    finish(add(0, pc), false, true)
 }

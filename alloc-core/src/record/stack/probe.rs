@@ -80,10 +80,10 @@ impl Probe {
 }
 
 /// What only the backend that reads unwind information has.
-#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+#[cfg(stack_rules)]
 mod by_rules {
     use super::{Found, Probe};
-    use crate::record::stack::{cfi, incremental, rules};
+    use crate::record::stack::{backend, cfi, rules};
 
     impl Probe {
         /// Walks made-up memory: `stack` as the thread's stack, from the return address at its word `entry`, with any
@@ -93,7 +93,7 @@ mod by_rules {
         /// If `stack` has no word `entry`.
         pub fn walk_memory(&mut self, stack: &[usize], entry: usize, rbp: usize, depth: usize) -> Found {
             assert!(entry < stack.len(), "the entry is a word of the stack");
-            incremental::walk_memory(&mut self.0.inner, stack, entry, rbp, depth).into()
+            backend::walk_memory(&mut self.0.inner, stack, entry, rbp, depth).into()
         }
     }
 
@@ -117,5 +117,5 @@ mod by_rules {
     }
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+#[cfg(stack_rules)]
 pub use by_rules::{rule_at, rule_from};
