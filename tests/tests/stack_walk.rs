@@ -370,8 +370,12 @@ fn collect(numbers: &mut Numbers, left: usize, into: &mut Vec<usize>) {
 }
 
 /// Lays frames into `stack`, each where its rule wants it, from the lowest word up. Returns the words that hold their
-/// return addresses.
-fn lay_frames(numbers: &mut Numbers, pool: &[(usize, (bool, usize, usize))], stack: &mut [usize]) -> Vec<usize> {
+/// return addresses, each with the value of `rbp` that the frame wants.
+fn lay_frames(
+    numbers: &mut Numbers,
+    pool: &[(usize, (bool, usize, usize))],
+    stack: &mut [usize],
+) -> Vec<(usize, usize)> {
     let base = stack.as_ptr().addr();
     let mut words = Vec::new();
     // The word that the next frame which depends on rbp has its value from.
@@ -386,7 +390,7 @@ fn lay_frames(numbers: &mut Numbers, pool: &[(usize, (bool, usize, usize))], sta
             stack[saved] = base + 8 * next - offset;
         }
         stack[at] = pc;
-        words.push(at);
+        words.push((at, (base + 8 * next).wrapping_sub(offset)));
         if next > stack.len() {
             break;
         }
@@ -421,7 +425,8 @@ fn made_up_stacks_are_walked_within_bounds_and_alike_with_and_without_memory() {
             words = lay_frames(&mut numbers, &pool, stack);
         }
         // Change a little: most of the stack is the same as before.
-        let any = words[numbers.below(words.len())];
+        let (any, wanted) = words[numbers.below(words.len())];
+        let (inner, inner_wanted) = words[numbers.below(words.len().min(12))];
         match numbers.below(64) {
             0 => {
                 let word = numbers.below(stack.len());
@@ -434,20 +439,21 @@ fn made_up_stacks_are_walked_within_bounds_and_alike_with_and_without_memory() {
             }
             // A frame returns elsewhere, and perhaps back.
             1 => stack[any] = pool[numbers.below(pool.len())].0,
-            2 => stack.swap(any, words[0]),
+            2 => stack.swap(any, inner),
             _ => {}
         }
         // Start where a frame is; now and then anywhere, the very ends included.
-        let entry = match numbers.below(20) {
-            0 => stack.len() - 1 - numbers.below(2),
-            1 => numbers.below(stack.len()),
-            2 => any,
-            _ => words[numbers.below(words.len().min(12))],
+        let (entry, wanted) = match numbers.below(20) {
+            0 => (stack.len() - 1 - numbers.below(2), base),
+            1 => (numbers.below(stack.len()), base),
+            2 => (any, wanted),
+            _ => (inner, inner_wanted),
         };
-        let rbp = match numbers.below(3) {
+        let rbp = match numbers.below(12) {
             0 => numbers.next(),
             1 => 0usize.wrapping_sub(numbers.below(64)),
-            _ => base + 8 * entry + numbers.below(4096),
+            2 => base + 8 * entry + numbers.below(4096),
+            _ => wanted,
         };
         let depth = [1, 7, 64, 64, 128, 128][numbers.below(6)];
         let found = probe.walk_memory(stack, entry, rbp, depth);
