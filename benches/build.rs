@@ -8,7 +8,7 @@ fn main() {
     println!("cargo::rerun-if-env-changed=CARGO_ENCODED_RUSTFLAGS");
     let target = var("TARGET").unwrap_or_default();
     let flags = var("CARGO_ENCODED_RUSTFLAGS").unwrap_or_default();
-    let has_frame_pointers = flags.contains("force-frame-pointers=yes") || flags.contains("force-frame-pointers\u{1f}");
+    let has_frame_pointers = flags.contains("force-frame-pointers") && !flags.contains("force-frame-pointers=n");
     let compiler = Command::new(var("RUSTC").unwrap_or_else(|_| "rustc".to_owned()))
         .arg("--version")
         .output()

@@ -41,8 +41,9 @@ fn per_block(options: Options, rows: &mut Vec<Row>) {
                 Summary::exactly(ours - bare),
             ));
             if mode != "off" {
-                // A tenth of a byte per block: pages that were not full.
-                let targets = Targets::at_most(0.1, 0.1);
+                // 100 kB in all: tables and pages that were not full.
+                let allowance = 100_000.0 / count as f64;
+                let targets = Targets::at_most(allowance, allowance);
                 let name = format!("{mode}: per block of {size}, beyond 8 bytes and rounding");
                 rows.push(Row::judged(name, "bytes", targets, Summary::exactly(ours - wider)));
             }
