@@ -21,7 +21,7 @@ use crate::record::peak::{self, Stretch};
 use crate::record::settings::{self, Mode};
 use crate::record::sys;
 use crate::record::thread::{self, InTracker, Registry, ThreadState};
-use crate::record::{arena, context, epoch, scope};
+use crate::record::{arena, context, epoch, scope, stack};
 
 impl Snapshot {
     /// Takes a snapshot of everything recorded since tracking began. From any thread, at any time.
@@ -38,6 +38,7 @@ impl Snapshot {
     /// silent zero.
     pub fn take() -> Result<Self, Error> {
         let _inside = InTracker::enter();
+        stack::sync_with_loader();
         if is_installed() {
             Ok(collect())
         } else {
@@ -143,7 +144,7 @@ fn read_tables() -> Reading {
     }
     // The list is read again: threads that began meanwhile may have granted what was freed above.
     for thread in registry.threads() {
-        let mark = thread.peak_mark();
+        let mark = thread.peak_mark.load(Ordering::Relaxed);
         let is_current = thread.seen_serial.load(Ordering::Relaxed) == serial;
         thread.rows.for_each(|index, row| {
             if let Some(sum) = sums.get_mut(index) {
@@ -250,7 +251,6 @@ fn read_calls<'a>(total: &'a NodeRow, rows: impl Iterator<Item = &'a NodeRow>) -
         calls.bytes += row.bytes.read();
         calls.sum_peak_bytes += row.sum_peak.read();
         calls.retained_bytes += row.retained_bytes.read();
-        calls.retained_blocks += row.retained_blocks.read();
         calls.upper_bound_calls += row.upper_bound.read();
         calls.max_allocations = calls.max_allocations.max(row.max_allocations.read());
         calls.max_bytes = calls.max_bytes.max(row.max_bytes.read());

@@ -22,16 +22,13 @@ impl ScopeNodeId {
     pub const TRACKER: Self = Self(2);
 }
 
-/// The pair (scope node, call stack): the key that every allocation is counted under.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ContextId(pub u32);
+/// The pair (scope node, call stack): the key that every allocation is counted under. 0 in a header: untracked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct ContextId(pub(crate) u32);
 
 impl ContextId {
-    /// Header value of a block that is not tracked.
-    pub const UNTRACKED: Self = Self(0);
     /// Root scope, stack not recorded.
-    pub const ROOT: Self = Self(1);
+    pub(crate) const ROOT: Self = Self(1);
     /// What the tracker's read side allocates for itself.
-    pub const TRACKER: Self = Self(2);
+    pub(crate) const TRACKER: Self = Self(2);
 }

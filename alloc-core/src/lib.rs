@@ -45,6 +45,7 @@ extern crate self as alloc_core;
 mod control;
 mod future;
 mod ids;
+mod inside;
 pub mod model;
 mod record;
 pub mod report;
@@ -83,4 +84,5 @@ macro_rules! scope {
 pub mod __private {
     pub use crate::future::{TrackedFuture, track};
     pub use crate::record::scope::{ScopeGuard, ScopeSite, enter};
+    pub use crate::record::stack::probe;
 }

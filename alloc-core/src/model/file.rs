@@ -187,3 +187,235 @@ pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::fixture;
+    use super::*;
+
+    /// A directory of this test's own, removed at the end.
+    struct Directory(PathBuf);
+
+    impl Directory {
+        fn new(name: &str) -> Self {
+            let path = std::env::temp_dir().join(format!("allocscope-{}-{name}", std::process::id()));
+            fs::create_dir_all(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Directory {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    #[test]
+    fn what_was_saved_loads_equal_and_leaves_no_other_file() {
+        let directory = Directory::new("round-trip");
+        let path = directory.0.join("s.json");
+        let snapshot = fixture::full();
+        snapshot.save(&path).unwrap();
+        snapshot.save(&path).unwrap();
+        assert_eq!(Snapshot::load(&path).unwrap(), snapshot);
+        assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
+        let text = snapshot.to_json().unwrap();
+        assert_eq!(text.as_bytes(), fs::read(&path).unwrap());
+        assert_eq!(Snapshot::from_json(&text).unwrap(), snapshot);
+        assert_eq!(Snapshot::from_json(&text).unwrap().to_json().unwrap(), text);
+    }
+
+    #[test]
+    fn a_failed_save_keeps_the_old_file_and_cleans_up() {
+        let directory = Directory::new("failed");
+        let path = directory.0.join("s.json");
+        fs::write(&path, "old").unwrap();
+        let error = write_atomically(&path, |out| {
+            out.write_all(b"half")?;
+            Err(io::Error::other("no more"))
+        });
+        assert_eq!(error.unwrap_err().to_string(), "no more");
+        assert_eq!(fs::read(&path).unwrap(), b"old");
+        assert_eq!(fs::read_dir(&directory.0).unwrap().count(), 1);
+
+        let missing = directory.0.join("no/such/s.json");
+        let error = fixture::full().save(&missing).unwrap_err();
+        assert!(error.is_io() && error.path() == Some(missing.as_path()));
+        assert!(
+            error
+                .to_string()
+                .starts_with(&format!("failed to write {}: ", missing.display())),
+            "{error}"
+        );
+        let error = Snapshot::load(&missing).unwrap_err();
+        assert!(
+            error.is_io() && error.to_string().starts_with("failed to read "),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn a_file_cut_anywhere_is_a_format_error_with_a_position() {
+        let text = fixture::full().to_json().unwrap();
+        for cut in 0..text.len() {
+            let error = Snapshot::from_json(&text[..cut]).unwrap_err();
+            assert!(
+                error.is_format() && !error.is_unsupported_version(),
+                "cut at {cut}: {error}"
+            );
+            assert!(
+                error.to_string().contains("the text ends early, at line 1 column"),
+                "cut at {cut}: {error}"
+            );
+            assert_eq!(error.to_string().lines().count(), 1);
+        }
+        assert_eq!(Snapshot::from_json(&text[..50]).unwrap_err().position(), Some((1, 50)));
+    }
+
+    #[test]
+    fn corrupt_text_is_a_format_error_and_never_a_panic() {
+        let text = fixture::full().to_json().unwrap();
+        for at in 0..text.len() {
+            for byte in *b"\"{9-x\0\xff" {
+                let mut bytes = text.clone().into_bytes();
+                bytes[at] = byte;
+                if let Err(error) = Snapshot::from_bytes(&bytes) {
+                    assert!(error.is_format(), "{error}");
+                }
+            }
+        }
+        let error = Snapshot::from_json(&text.replacen("\"epoch\":1", "\"epoch\":\"x\"", 1)).unwrap_err();
+        assert!(error.to_string().contains("line 1 column "), "{error}");
+        assert!(
+            error.to_string().contains("invalid type: string \"x\", expected u32"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn another_version_is_named_even_when_nothing_else_fits() {
+        let newer = Snapshot::from_json(r#"{"schema_version": 99, "shape": ["new"]}"#).unwrap_err();
+        assert_eq!(newer.found_version(), Some(99));
+        assert!(newer.to_string().contains("schema version 99"), "{newer}");
+        let mut snapshot = fixture::full();
+        snapshot.schema_version = SCHEMA_VERSION + 1;
+        let error = Snapshot::from_json(&snapshot.to_json().unwrap()).unwrap_err();
+        assert!(
+            error.is_unsupported_version() && error.to_string().contains("newer alloc-core"),
+            "{error}"
+        );
+        assert!(
+            !Snapshot::from_json(r#"{"schema_version": 1}"#)
+                .unwrap_err()
+                .is_unsupported_version()
+        );
+        assert!(Snapshot::from_json("[]").unwrap_err().is_format());
+    }
+
+    #[test]
+    fn unknown_fields_are_skipped_so_that_additions_stay_readable() {
+        let text = fixture::full()
+            .to_json()
+            .unwrap()
+            .replacen('{', r#"{"added_later":[1],"#, 1);
+        assert_eq!(Snapshot::from_json(&text).unwrap(), fixture::full());
+    }
+
+    #[test]
+    fn every_bad_index_is_a_format_error() {
+        type Spoil = fn(&mut Snapshot);
+        let cases: [(Spoil, &str); 10] = [
+            (
+                |s| s.frames[0].module = Some(1),
+                "frames[0].module is 1, but modules has 1 entries",
+            ),
+            (
+                |s| s.stacks[1].frames[0] = 2,
+                "stacks[1].frames[0] is 2, but frames has 2 entries",
+            ),
+            (
+                |s| s.contexts[0].stack = Some(9),
+                "contexts[0].stack is 9, but stacks has 2 entries",
+            ),
+            (
+                |s| s.contexts[1].scope = ScopeNodeId(5),
+                "contexts[1].scope is 5, which is in no entry of scopes",
+            ),
+            (
+                |s| s.scopes[1].parent = Some(ScopeNodeId(7)),
+                "scopes[1].parent is 7, which is no scope before it",
+            ),
+            (
+                |s| s.scopes[1].parent = None,
+                "scopes[1].parent is missing, and only scopes[0] is the root",
+            ),
+            (
+                |s| s.scopes[0].parent = Some(ScopeNodeId(7)),
+                "scopes[0] is the root and must not have a parent",
+            ),
+            (
+                |s| s.scopes[1].id = ScopeNodeId(1),
+                "scopes[1].id is 1, which an earlier scope has",
+            ),
+            (
+                |s| s.scopes.swap(0, 1),
+                "scopes[0] is the root and must not have a parent",
+            ),
+            (
+                |s| (s.scopes.clear(), s.contexts.clear()).0,
+                "scopes is empty, and the root is missing",
+            ),
+        ];
+        for (spoil, message) in cases {
+            let mut snapshot = fixture::full();
+            spoil(&mut snapshot);
+            let error = Snapshot::from_json(&snapshot.to_json().unwrap()).unwrap_err();
+            assert!(error.is_format());
+            assert_eq!(error.to_string(), format!("failed to read snapshot: {message}"));
+        }
+    }
+
+    /// Names of all fields in a JSON value, at any depth.
+    fn field_names(value: &serde_json::Value, names: &mut std::collections::BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (name, value) in map {
+                    names.insert(name.clone());
+                    field_names(value, names);
+                }
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(|value| field_names(value, names)),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn the_documentation_names_every_field() {
+        let document = include_str!("../../../docs/snapshot-format.md");
+        let snapshot = fixture::full();
+        let mut later = snapshot.clone();
+        later.epoch = 2;
+        later.contexts[0].counters.total_bytes += 64;
+        later.contexts[0].counters.total_allocations += 1;
+        let mut across = later.clone();
+        across.process.run_id = "other".to_owned();
+        let diff = super::super::SnapshotDiff::between(&snapshot, &later);
+        let across = super::super::SnapshotDiff::between(&snapshot, &across);
+        let mut names = std::collections::BTreeSet::new();
+        for value in [
+            serde_json::to_value(&snapshot).unwrap(),
+            serde_json::to_value(&diff).unwrap(),
+            snapshot.report().to_json(),
+            diff.report().to_json(),
+            across.report().to_json(),
+        ] {
+            field_names(&value, &mut names);
+        }
+        assert!(names.len() > 80, "{names:?}");
+        let missing: Vec<_> = names
+            .iter()
+            .filter(|name| !document.contains(&format!("`{name}`")))
+            .collect();
+        assert!(missing.is_empty(), "docs/snapshot-format.md does not name {missing:?}");
+    }
+}

@@ -7,6 +7,8 @@
 mod diff;
 mod error;
 mod file;
+#[cfg(test)]
+pub(crate) mod fixture;
 
 use serde::{Deserialize, Serialize};
 
@@ -144,8 +146,6 @@ pub struct CallStats {
     pub max_peak_bytes: u64,
     /// Bytes granted in a call and alive at its end, summed over calls.
     pub retained_bytes: u64,
-    /// Blocks granted in a call and alive at its end, summed over calls.
-    pub retained_blocks: u64,
     /// Largest retained bytes of one call.
     pub max_retained_bytes: u64,
     /// Calls whose peak and retained are upper bounds, because no call record was free.
@@ -233,7 +233,8 @@ pub struct Symbol {
 pub struct Module {
     /// Path as the loader has it.
     pub path: String,
-    /// GNU build id in hexadecimal, empty when there is none.
+    /// GNU build id in hexadecimal; where the linker wrote none, `code-` and a hash of code and line tables; empty when
+    /// neither is known.
     pub build_id: String,
     /// Load address in this run.
     pub load_address: u64,

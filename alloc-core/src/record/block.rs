@@ -58,12 +58,14 @@ impl Stamp {
     pub(crate) fn new(slot: u32, generation: u32) -> Self {
         Self(slot | ((generation & ((1 << GENERATION_BITS) - 1)) << SLOT_BITS))
     }
+    #[inline(always)]
     pub(crate) fn slot(self) -> u32 {
         self.0 & ((1 << SLOT_BITS) - 1)
     }
     pub(crate) fn generation(self) -> u32 {
         self.0 >> SLOT_BITS
     }
+    #[inline(always)]
     pub(crate) fn is_recorded(self) -> bool {
         self.slot() != 0
     }
@@ -71,21 +73,27 @@ impl Stamp {
 
 impl Birth {
     #[inline(always)]
-    pub(crate) fn new(epoch: u32, stamp: Stamp) -> Self {
-        Self((u64::from(epoch) << EPOCH_SHIFT) | (u64::from(stamp.0) << STAMP_SHIFT))
+    pub(crate) const fn new(epoch: u32, stamp: Stamp) -> Self {
+        Self(((epoch as u64) << EPOCH_SHIFT) | ((stamp.0 as u64) << STAMP_SHIFT))
     }
-    /// The birth of a block granted now: `stamp_bits` are the `bits` of a birth in epoch 0.
+    /// A birth from its two parts, each in its bit position (`bits` of a birth whose other part is zero).
     #[inline(always)]
-    pub(crate) fn at(epoch: u32, stamp_bits: u64) -> Self {
-        Self((u64::from(epoch) << EPOCH_SHIFT) | stamp_bits)
+    pub(crate) fn of(epoch_bits: u64, stamp_bits: u64) -> Self {
+        Self(epoch_bits | stamp_bits)
     }
     #[inline(always)]
-    pub(crate) fn bits(self) -> u64 {
+    pub(crate) fn from_bits(bits: u64) -> Self {
+        Self(bits)
+    }
+    #[inline(always)]
+    pub(crate) const fn bits(self) -> u64 {
         self.0
     }
+    #[inline(always)]
     pub(crate) fn epoch(self) -> u32 {
         (self.0 >> EPOCH_SHIFT) as u32 & ((1 << EPOCH_BITS) - 1)
     }
+    #[inline(always)]
     pub(crate) fn stamp(self) -> Stamp {
         Stamp((self.0 >> STAMP_SHIFT) as u32)
     }
@@ -122,7 +130,8 @@ pub(crate) fn header_is_in_front(layout: Layout) -> bool {
 /// True when the request can be granted at all.
 #[inline(always)]
 pub(crate) fn is_grantable(size: usize, align: usize) -> bool {
-    size <= MAX_SIZE && align <= MAX_SIZE - size
+    // A valid layout has `size + align <= isize::MAX + 1`: only the room for the header and its alignment is in question.
+    size <= MAX_SIZE && (align <= 16 || align <= MAX_SIZE - size)
 }
 
 /// Inner layout of an untracked block with `align <= 8`.

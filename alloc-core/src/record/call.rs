@@ -1,9 +1,9 @@
-//! Call records: which of the blocks that a call granted are still alive, whoever frees them.
+//! Call records: how much of what a call granted is still alive, whoever frees it.
 //!
-//! Record side. A call takes a record at its first allocation; its blocks carry the record's stamp (slot and generation). A free by
-//! the call itself is one compare and two additions in the thread's own state (`gate`); every other free comes here, to
-//! `released`. When a call ends with survivors inside another call, its record stays as an *alias* that forwards frees to the
-//! enclosing call, until the survivors are dead or the enclosing call ends too.
+//! Record side. A call takes a record at its first allocation; its blocks carry the record's stamp (slot and generation). A free
+//! by the call itself costs one compare (`gate`); every other free of a stamped block comes here, to `released`. When a call
+//! ends with survivors inside another call, its record stays as an *alias* that forwards frees to the enclosing call, until the
+//! survivors are dead or the enclosing call ends too.
 //!
 //! Cost: a few ns to take and give back a record; about 20 ns per free of a block of another open call.
 //! Accuracy: exact, except that (LIMIT) a call that found no free record, or that dropped aliases because over 4096 of them
@@ -29,7 +29,7 @@ const FIRST_SCAN: u32 = 64;
 /// Longest chain of aliases that a free follows.
 const MAX_HOPS: usize = 64;
 
-/// Generation, closed flag and a signed value in one word, so that a late free cannot reach the next user of the slot.
+/// Generation, closed flag and a signed number of bytes in one word, so that a late free cannot reach the next user of the slot.
 #[derive(Default)]
 struct Tally(AtomicU64);
 
@@ -43,6 +43,10 @@ fn signed(word: u64) -> i64 {
     ((word << (64 - VALUE_BITS)) as i64) >> (64 - VALUE_BITS)
 }
 
+fn generation_of(word: u64) -> u32 {
+    (word >> GENERATION_SHIFT) as u32
+}
+
 impl Tally {
     fn word(&self) -> u64 {
         self.0.load(Ordering::Acquire)
@@ -51,25 +55,24 @@ impl Tally {
         self.0
             .store(u64::from(generation) << GENERATION_SHIFT, Ordering::Release);
     }
-    fn add(&self, generation: u32, amount: i64, even_closed: bool) -> Added {
+    fn add(&self, generation: u32, bytes: i64) -> Added {
         let mut word = self.word();
         loop {
-            if word >> GENERATION_SHIFT != u64::from(generation) {
+            if generation_of(word) != generation {
                 return Added::OtherGeneration;
             }
-            if word & CLOSED != 0 && !even_closed {
-                return Added::Closed;
-            }
-            let next = (word & !VALUE) | ((word & VALUE).wrapping_add(amount as u64) & VALUE);
+            let next = (word & !VALUE) | ((word & VALUE).wrapping_add(bytes as u64) & VALUE);
             match self
                 .0
                 .compare_exchange_weak(word, next, Ordering::AcqRel, Ordering::Acquire)
             {
+                Ok(_) if word & CLOSED != 0 => return Added::Closed,
                 Ok(_) => return Added::Yes,
                 Err(now) => word = now,
             }
         }
     }
+    /// What was added so far; what is added from now on is answered with `Closed`.
     fn close(&self) -> i64 {
         signed(self.0.fetch_or(CLOSED, Ordering::AcqRel))
     }
@@ -79,23 +82,24 @@ impl Tally {
 #[derive(Default)]
 #[repr(C, align(64))]
 pub(crate) struct CallRecord {
-    /// Blocks of this call freed by others than the running call itself.
-    blocks: Tally,
-    /// Net bytes of the same.
-    bytes: Tally,
-    /// The part of `bytes` that was freed outside the call's own extent: what its peak must not count.
+    /// Bytes of this call's blocks released by others than the running call itself.
+    released: Tally,
+    /// The part of it that happened outside the call's own extent: what its peak must not count.
     elsewhere: Tally,
     /// Index of the thread that executes the call now; 0: suspended.
     runner: AtomicU32,
     /// Stamp of the enclosing call, once closed.
     forward: AtomicU32,
-    /// Blocks stamped in all: dead when `blocks` has reached it. Set when closed.
+    /// Bytes stamped and not freed by the call itself: all dead when `released` has reached it. Set when closed.
     stamped: AtomicU64,
+    /// Aliases of this open call: a list through `next`.
     alias_head: AtomicU32,
-    /// Next alias in the enclosing call's list, or next free slot.
-    next: AtomicU32,
     aliases: AtomicU32,
     scan_at: AtomicU32,
+    /// Next alias in the enclosing call's list, or next free slot.
+    next: AtomicU32,
+    /// Not 0: aliases had to be dropped, the call's figures are upper bounds.
+    is_upper_bound: AtomicU32,
 }
 
 const _: () = assert!(size_of::<CallRecord>() == 64);
@@ -110,6 +114,15 @@ fn record(slot: u32) -> Option<&'static CallRecord> {
     let segment = TABLE.get(slot as usize / SEGMENT)?.get()?;
     // SAFETY: a segment has SEGMENT records and is never freed; the offset is below SEGMENT.
     Some(unsafe { segment.add(slot as usize % SEGMENT).as_ref() })
+}
+
+/// The record of an open or aliased call; `None` for stamps without one.
+fn record_of(stamp: Stamp) -> Option<&'static CallRecord> {
+    if stamp.is_recorded() {
+        record(stamp.slot())
+    } else {
+        None
+    }
 }
 
 fn push_free(slot: u32) {
@@ -163,6 +176,7 @@ impl SlotRing {
     fn slot(&self, position: u32) -> Option<&AtomicU32> {
         self.slots.get((position % Self::SIZE) as usize)
     }
+
     pub(crate) fn put(&self, slot: u32) {
         let tail = self.tail.load(Ordering::Relaxed);
         match self.slot(tail) {
@@ -173,6 +187,7 @@ impl SlotRing {
             _ => push_free(slot),
         }
     }
+
     /// Fresh slots are preferred until the ring is full: see the file's head on generations.
     fn get(&self) -> Option<u32> {
         let head = self.head.load(Ordering::Relaxed);
@@ -188,6 +203,7 @@ impl SlotRing {
         self.head.store(head.wrapping_add(1), Ordering::Relaxed);
         Some(self.slot(head)?.load(Ordering::Relaxed))
     }
+
     /// Gives every slot back; the thread ends.
     pub(crate) fn drain(&self) {
         let mut head = self.head.load(Ordering::Relaxed);
@@ -201,183 +217,160 @@ impl SlotRing {
     }
 }
 
-/// A record for a call that is about to grant its first block; `Stamp::NONE` when there is none.
+/// A record for a call that is about to grant its first block, or `UNRECORDED`.
 #[cold]
 #[inline(never)]
 pub(crate) fn open(thread: &ThreadState) -> Stamp {
-    let Some(slot) = thread.slots.get() else {
-        return Stamp::NONE;
+    let Some((slot, record)) = thread.slots.get().and_then(|slot| Some((slot, record(slot)?))) else {
+        return Stamp::UNRECORDED;
     };
-    let Some(record) = record(slot) else { return Stamp::NONE };
     record.runner.store(thread.index(), Ordering::Relaxed);
-    Stamp::new(slot, (record.blocks.word() >> GENERATION_SHIFT) as u32)
+    Stamp::new(slot, generation_of(record.released.word()))
 }
 
-/// True when nobody but the call itself freed blocks of it, and no ended call hangs on it: with no survivors either, the stamp
-/// can serve the thread's next call as it is.
+/// True when nobody but the call itself released blocks of it, and no ended call hangs on it: with no survivors either, the
+/// stamp can serve the thread's next call as it is.
 #[inline]
 pub(crate) fn is_pristine(stamp: Stamp) -> bool {
-    let blank = u64::from(stamp.generation()) << GENERATION_SHIFT;
-    record(stamp.slot()).is_some_and(|record| {
-        record.blocks.word() == blank
-            && record.bytes.word() == blank
-            && record.elsewhere.word() == blank
+    record_of(stamp).is_some_and(|record| {
+        record.released.word() == u64::from(stamp.generation()) << GENERATION_SHIFT
             && record.alias_head.load(Ordering::Relaxed) == 0
     })
 }
 
-/// Net bytes of the call that were freed outside its extent so far.
-pub(crate) fn freed_elsewhere(stamp: Stamp) -> i64 {
-    record(stamp.slot()).map_or(0, |record| signed(record.elsewhere.word()))
-}
-
-/// Blocks and bytes of the call that others have freed so far.
-pub(crate) fn freed_by_others(stamp: Stamp) -> (i64, i64) {
-    record(stamp.slot()).map_or((0, 0), |record| {
-        (signed(record.blocks.word()), signed(record.bytes.word()))
-    })
+/// Bytes of the call that were released outside its extent so far.
+pub(crate) fn released_elsewhere(stamp: Stamp) -> i64 {
+    record_of(stamp).map_or(0, |record| signed(record.elsewhere.word()))
 }
 
 /// Says which thread executes the call from now on (0: none).
 pub(crate) fn set_runner(stamp: Stamp, index: u32) {
-    if let Some(record) = record(stamp.slot()) {
+    if let Some(record) = record_of(stamp) {
         record.runner.store(index, Ordering::Relaxed);
     }
 }
 
-/// Counts a free (or, with `blocks` 0, a change of size) of a block of the call `stamp`, which is not the one `thread` is in.
+/// True when the call's figures are upper bounds.
+pub(crate) fn is_upper_bound(stamp: Stamp) -> bool {
+    stamp == Stamp::UNRECORDED
+        || record_of(stamp).is_some_and(|record| record.is_upper_bound.load(Ordering::Relaxed) != 0)
+}
+
+/// Passes the mark on to the enclosing call, and gives the stamp it goes on with.
+pub(crate) fn mark_upper_bound(stamp: Stamp) -> Stamp {
+    match record_of(stamp) {
+        Some(record) => record.is_upper_bound.store(1, Ordering::Relaxed),
+        None if stamp == Stamp::LAZY => return Stamp::UNRECORDED,
+        None => {}
+    }
+    stamp
+}
+
+/// Counts the release of `bytes` (net, for a reallocation) of a block of the call `stamp`, which is not the one that `thread` is in.
 #[cold]
 #[inline(never)]
-pub(crate) fn released(thread: Option<&ThreadState>, stamp: Stamp, blocks: i64, bytes: i64) {
-    let (mut stamp, mut blocks, mut bytes) = (stamp, blocks, bytes);
+pub(crate) fn released(thread: Option<&ThreadState>, mut stamp: Stamp, bytes: i64) {
     for _ in 0..MAX_HOPS {
-        if !stamp.is_recorded() {
-            return;
-        }
         if let Some(thread) = thread
             && thread.stamp() == stamp
         {
-            thread.own_blocks.add((-blocks) as u64);
-            thread.own_bytes.add((-bytes) as u64);
+            // An alias of the running call: its own after all.
+            thread.correction.add((-bytes) as u64);
             return;
         }
-        let Some(record) = record(stamp.slot()) else { return };
-        let generation = stamp.generation();
-        let is_closed = match record.blocks.add(generation, blocks, false) {
+        let Some(record) = record_of(stamp) else { return };
+        match record.released.add(stamp.generation(), bytes) {
             Added::OtherGeneration => return,
-            Added::Closed => {
-                record.blocks.add(generation, blocks, true);
-                true
-            }
             Added::Yes => {
-                blocks = 0;
-                match record.bytes.add(generation, bytes, false) {
-                    Added::OtherGeneration => return,
-                    Added::Closed => true,
-                    Added::Yes => {
-                        let runner = record.runner.load(Ordering::Relaxed);
-                        if thread.is_none_or(|thread| thread.index() != runner) {
-                            record.elsewhere.add(generation, bytes, true);
-                        }
-                        bytes = 0;
-                        false
-                    }
+                let runner = record.runner.load(Ordering::Relaxed);
+                if thread.is_none_or(|thread| thread.index() != runner) {
+                    record.elsewhere.add(stamp.generation(), bytes);
                 }
+                return;
             }
-        };
-        if !is_closed {
-            return;
+            // ORDERING: `forward` was stored before the tally was closed (AcqRel).
+            Added::Closed => stamp = Stamp(record.forward.load(Ordering::Acquire)),
         }
-        // ORDERING: `forward` was stored before the tallies were closed (AcqRel).
-        stamp = Stamp(record.forward.load(Ordering::Acquire));
     }
 }
 
 /// Gives a slot back; blocks that still carry its stamp count for no call from now on.
 fn release(thread: &ThreadState, slot: u32) {
     let Some(record) = record(slot) else { return };
-    let generation = ((record.blocks.word() >> GENERATION_SHIFT) as u32).wrapping_add(1) & ((1 << GENERATION_BITS) - 1);
-    record.runner.store(0, Ordering::Relaxed);
-    record.forward.store(0, Ordering::Relaxed);
-    for empty in [&record.alias_head, &record.next, &record.aliases, &record.scan_at] {
-        empty.store(0, Ordering::Relaxed);
+    let generation = generation_of(record.released.word()).wrapping_add(1) & ((1 << GENERATION_BITS) - 1);
+    for zero in [
+        &record.runner,
+        &record.forward,
+        &record.alias_head,
+        &record.aliases,
+        &record.scan_at,
+        &record.next,
+        &record.is_upper_bound,
+    ] {
+        zero.store(0, Ordering::Relaxed);
     }
     record.elsewhere.reset(generation);
-    record.bytes.reset(generation);
-    record.blocks.reset(generation);
+    record.released.reset(generation);
     thread.slots.put(slot);
 }
 
-fn release_with_aliases(thread: &ThreadState, slot: u32) {
-    let Some(owner) = record(slot) else { return };
-    let mut alias = owner.alias_head.load(Ordering::Relaxed);
-    while let Some(ended) = record(alias).filter(|_| alias != 0) {
-        let next = ended.next.load(Ordering::Relaxed);
-        release(thread, alias);
-        alias = next;
-    }
-    release(thread, slot);
-}
-
-/// Gives back the record of a call that nobody will end properly.
+/// Gives back a record and what hangs on it: nobody asks for its figures any more.
 #[cold]
 pub(crate) fn abandon(thread: &ThreadState, stamp: Stamp) {
-    if stamp.is_recorded() {
-        release_with_aliases(thread, stamp.slot());
+    let Some(owner) = record_of(stamp) else { return };
+    let mut slot = owner.alias_head.load(Ordering::Relaxed);
+    while let Some(alias) = record(slot).filter(|_| slot != 0) {
+        let next = alias.next.load(Ordering::Relaxed);
+        release(thread, slot);
+        slot = next;
     }
+    release(thread, stamp.slot());
 }
 
 /// What a call left alive, and what its enclosing call goes on with.
 pub(crate) struct Ended {
-    pub(crate) survivors: i64,
     pub(crate) survivor_bytes: i64,
     /// Stamp of the enclosing call from now on.
     pub(crate) outer: Stamp,
-    /// What the enclosing call inherits.
-    pub(crate) inherited_blocks: i64,
+    /// Bytes that the enclosing call counts as its own from now on, releases by others not subtracted.
     pub(crate) inherited_bytes: i64,
-    /// Aliases had to be dropped: the enclosing call's figures are upper bounds.
-    pub(crate) is_upper_bound: bool,
 }
 
-/// Ends the call `stamp` that granted `own_blocks` net of its own frees, inside the call `outer`.
+/// Ends the call `stamp`, whose blocks hold `own_bytes` when only its own releases are subtracted, inside the call `outer`.
 #[cold]
 #[inline(never)]
-pub(crate) fn end(thread: &ThreadState, stamp: Stamp, own_blocks: i64, own_bytes: i64, outer: Stamp) -> Ended {
-    let left = |survivors, survivor_bytes| Ended {
-        survivors,
-        survivor_bytes,
-        outer,
-        inherited_blocks: survivors,
-        inherited_bytes: survivor_bytes,
-        is_upper_bound: false,
-    };
-    let Some(ended) = record(stamp.slot()).filter(|_| stamp.is_recorded()) else {
-        return left(own_blocks, own_bytes);
+pub(crate) fn end(thread: &ThreadState, stamp: Stamp, own_bytes: i64, outer: Stamp) -> Ended {
+    let Some(ended) = record_of(stamp) else {
+        return Ended {
+            survivor_bytes: own_bytes,
+            outer,
+            inherited_bytes: own_bytes,
+        };
     };
     if outer == Stamp::LAZY {
         // The enclosing call has granted nothing itself: it takes over the record, blocks and all.
-        let (freed, freed_bytes) = freed_by_others(stamp);
-        set_runner(stamp, thread.index());
+        ended.runner.store(thread.index(), Ordering::Relaxed);
+        let survivor_bytes = own_bytes - signed(ended.released.word());
         return Ended {
+            survivor_bytes,
             outer: stamp,
-            inherited_blocks: own_blocks,
             inherited_bytes: own_bytes,
-            ..left(own_blocks - freed, own_bytes - freed_bytes)
         };
     }
     ended.forward.store(outer.0, Ordering::Release);
-    let survivors = own_blocks - ended.blocks.close();
-    let survivor_bytes = own_bytes - ended.bytes.close();
-    let Some(heir) = record(outer.slot()).filter(|_| outer.is_recorded() && survivors > 0) else {
-        release_with_aliases(thread, stamp.slot());
-        return left(survivors, survivor_bytes);
-    };
-    ended.stamped.store(own_blocks as u64, Ordering::Relaxed);
-    append_alias(heir, ended, stamp.slot());
+    let survivor_bytes = own_bytes - ended.released.close();
+    match record_of(outer).filter(|_| survivor_bytes > 0) {
+        Some(heir) => {
+            ended.stamped.store(own_bytes as u64, Ordering::Relaxed);
+            append_alias(heir, ended, stamp.slot());
+            scan_aliases(thread, heir);
+        }
+        None => abandon(thread, stamp),
+    }
     Ended {
-        is_upper_bound: scan_aliases(thread, heir),
-        ..left(survivors, survivor_bytes)
+        survivor_bytes,
+        outer,
+        inherited_bytes: survivor_bytes,
     }
 }
 
@@ -399,20 +392,21 @@ fn append_alias(heir: &CallRecord, ended: &CallRecord, slot: u32) {
         .store(heir.aliases.load(Ordering::Relaxed) + added, Ordering::Relaxed);
 }
 
-/// Gives back the aliases whose blocks are all dead. True when live ones had to go too.
-fn scan_aliases(thread: &ThreadState, heir: &CallRecord) -> bool {
+/// Gives back the aliases whose blocks are all dead, and the ones beyond the limit.
+fn scan_aliases(thread: &ThreadState, heir: &CallRecord) {
     if heir.aliases.load(Ordering::Relaxed) < heir.scan_at.load(Ordering::Relaxed).max(FIRST_SCAN) {
-        return false;
+        return;
     }
     let mut kept_head = 0;
     let mut kept = 0;
-    let mut is_upper_bound = false;
     let mut slot = heir.alias_head.load(Ordering::Relaxed);
     while let Some(alias) = record(slot).filter(|_| slot != 0) {
         let next = alias.next.load(Ordering::Relaxed);
-        let is_dead = signed(alias.blocks.word()) as u64 >= alias.stamped.load(Ordering::Relaxed);
+        let is_dead = signed(alias.released.word()) as u64 >= alias.stamped.load(Ordering::Relaxed);
         if is_dead || kept == MAX_ALIASES {
-            is_upper_bound |= !is_dead;
+            if !is_dead {
+                heir.is_upper_bound.store(1, Ordering::Relaxed);
+            }
             release(thread, slot);
         } else {
             alias.next.store(kept_head, Ordering::Relaxed);
@@ -425,5 +419,4 @@ fn scan_aliases(thread: &ThreadState, heir: &CallRecord) -> bool {
     heir.aliases.store(kept, Ordering::Relaxed);
     heir.scan_at
         .store(kept.saturating_mul(2).min(2 * MAX_ALIASES), Ordering::Relaxed);
-    is_upper_bound
 }

@@ -3,7 +3,7 @@
 //! Record side. A `Counter` of a live thread is written by that thread alone, with a plain load and store; any thread may read.
 //! The shared shard (`thread::shared`) is written by many, with `add_shared`. Cost: one memory operand each.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// A 64-bit figure with one writer at a time. Signed figures use the same bits.
 #[derive(Default)]
@@ -129,22 +129,23 @@ pub(crate) struct GrowthRow {
     pub(crate) copied_bytes: Counter,
 }
 
-/// What one thread did in one scope node.
+/// What one thread did in one scope node, and what it needs to enter the node.
 #[derive(Default)]
 #[repr(C, align(64))]
 pub(crate) struct NodeRow {
+    /// Calls of this node now on this thread's stack: more than none makes the next one recursive.
+    pub(crate) open: Counter,
     /// Calls begun, recursive ones included.
     pub(crate) entered: Counter,
     /// Calls ended, recursive ones left out; the figures down to `upper_bound` are sums and maxima over these.
     pub(crate) completed: Counter,
     pub(crate) allocations: Counter,
     pub(crate) bytes: Counter,
+    pub(crate) sum_peak: Counter,
     pub(crate) max_allocations: Counter,
     pub(crate) max_bytes: Counter,
-    pub(crate) sum_peak: Counter,
     pub(crate) max_peak: Counter,
     pub(crate) retained_bytes: Counter,
-    pub(crate) retained_blocks: Counter,
     pub(crate) max_retained: Counter,
     pub(crate) upper_bound: Counter,
     /// Inclusive live bytes not yet published to the node, and the largest they were since the last publication.
@@ -153,8 +154,13 @@ pub(crate) struct NodeRow {
     /// The same for blocks of the node itself.
     pub(crate) own_delta: Counter,
     pub(crate) own_delta_max: Counter,
-    /// Calls of this node now on this thread's stack: more than none makes the next one recursive.
-    pub(crate) open: Counter,
+    /// The thread's row of the node's context without a stack.
+    pub(crate) row: AtomicPtr<Row>,
+    /// What this node and the thread mix into the keys of the thread's site cache.
+    pub(crate) salt: Counter,
+    pub(crate) context: AtomicU32,
+    /// 0 until the row's first use.
+    pub(crate) node: AtomicU32,
 }
 
 /// What was seen and not recorded where it belongs. Written by many threads, rarely.

@@ -6,34 +6,38 @@
 //! block, and each block is older at most once per snapshot.
 //! LIMIT: after 4095 snapshots, or with the table full, epochs stop and `is_exact` turns false.
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::block::EPOCH_BITS;
+use super::block::{Birth, EPOCH_BITS, Stamp};
 use super::counters::Counter;
 use super::index::Lazy;
 use crate::ids::ContextId;
 
 const LAST: u32 = (1 << EPOCH_BITS) - 1;
-static CURRENT: AtomicU32 = AtomicU32::new(0);
+/// The running epoch, as `Birth::bits` of epoch and no stamp.
+static CURRENT: AtomicU64 = AtomicU64::new(0);
 static EXACT: AtomicBool = AtomicBool::new(true);
 
-/// The epoch that blocks are born in now.
+/// The epoch that blocks are born in now, as the bits of a birth.
 #[inline(always)]
-pub(crate) fn current() -> u32 {
+pub(crate) fn current_bits() -> u64 {
     CURRENT.load(Ordering::Relaxed)
 }
 
-/// Ends the running epoch and returns its number.
+/// The epoch that blocks are born in now.
+pub(crate) fn current() -> u32 {
+    Birth::of(current_bits(), 0).epoch()
+}
+
+/// Ends the running epoch and returns its number. The caller holds the registry, so epochs end one at a time.
 pub(crate) fn end() -> u32 {
-    match CURRENT.fetch_update(Ordering::AcqRel, Ordering::Relaxed, |epoch| {
-        (epoch < LAST).then_some(epoch + 1)
-    }) {
-        Ok(ended) => ended,
-        Err(last) => {
-            EXACT.store(false, Ordering::Relaxed);
-            last
-        }
+    let ended = current();
+    if ended < LAST {
+        CURRENT.store(Birth::new(ended + 1, Stamp::NONE).bits(), Ordering::Relaxed);
+    } else {
+        EXACT.store(false, Ordering::Relaxed);
     }
+    ended
 }
 
 /// False once a diff can no longer tell older blocks from newer ones exactly.

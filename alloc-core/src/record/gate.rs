@@ -15,7 +15,7 @@ use core::ptr;
 use core::sync::atomic::Ordering;
 
 use super::block::{self, Birth, Header, Stamp};
-use super::counters::{LOSSES, Row};
+use super::counters::{LOSSES, NodeRow, Row};
 use super::epoch::Effect;
 use super::peak::{self, Touched};
 use super::settings::{self, Mode};
@@ -51,14 +51,11 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
     if mode == Mode::Off {
         return alloc_untracked(inner, layout, fill);
     }
-    let Some(thread) = thread::current().filter(|thread| !thread.is_occupied()) else {
+    let Some(thread) = thread::unoccupied() else {
         return alloc_unusual(inner, layout, fill);
     };
-    thread.busy.store(1, Ordering::Relaxed);
-    let Some((row, context)) = find_row(thread, mode) else {
-        thread.busy.store(0, Ordering::Relaxed);
-        return alloc_shared(inner, layout, fill);
-    };
+    thread.occupy();
+    let (row, context) = find_row(thread, mode);
     let in_front = block::header_is_in_front(layout);
     let granted = ask(
         inner,
@@ -70,11 +67,11 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
         fill,
     );
     if granted.is_null() {
-        thread.busy.store(0, Ordering::Relaxed);
+        thread.vacate();
         return granted;
     }
     let header = count_alloc(thread, row, context, size);
-    thread.busy.store(0, Ordering::Relaxed);
+    thread.vacate();
     finish(granted, in_front, size, header)
 }
 
@@ -91,53 +88,56 @@ fn finish(granted: *mut u8, in_front: bool, size: usize, header: Header) -> *mut
     }
 }
 
-/// The row that an allocation made now is counted on.
+/// The row that an allocation made now is counted on. The thread is occupied.
 #[inline(always)]
-fn find_row(thread: &'static ThreadState, mode: Mode) -> Option<(&'static Row, ContextId)> {
+fn find_row(thread: &'static ThreadState, mode: Mode) -> (&'static Row, ContextId) {
+    let scope = thread.scope();
     if mode == Mode::Scopes {
-        return scope_row(thread);
+        return scope_row(scope);
     }
-    // SAFETY: `busy` is set and we are the owning thread, so this is the only reference to the stack state.
+    // SAFETY: the thread is occupied and ours, so this is the only reference to the stack state.
     let state = unsafe { &mut *thread.stack.get() };
     let captured = stack::capture(state, settings::depth());
-    let key = captured.hash ^ thread.site_salt.get();
+    let key = captured.hash ^ scope.salt.get();
     let slot = thread.site(key);
     if slot.key.load(Ordering::Relaxed) == key {
         let context = ContextId(slot.context.load(Ordering::Relaxed));
         // SAFETY: `find_site` stored the address of a row that lives as long as this thread's state is its own; the
         // salt in the key differs between owners.
-        return Some((unsafe { &*slot.row.load(Ordering::Relaxed) }, context));
+        return (unsafe { &*slot.row.load(Ordering::Relaxed) }, context);
     }
     find_site(thread, key, &captured)
 }
 
+/// What is counted without a stack in a scope.
 #[inline(always)]
-fn scope_row(thread: &'static ThreadState) -> Option<(&'static Row, ContextId)> {
-    let context = ContextId(thread.scope_context.load(Ordering::Relaxed));
-    Some((thread.row(context)?, context))
+fn scope_row(scope: &'static NodeRow) -> (&'static Row, ContextId) {
+    let context = ContextId(scope.context.load(Ordering::Relaxed));
+    // SAFETY: `make_node_row` stored a row of the same thread, which lives while the thread does.
+    (unsafe { &*scope.row.load(Ordering::Relaxed) }, context)
 }
 
 /// The row of a stack that the thread's cache does not have.
 #[cold]
 #[inline(never)]
-fn find_site(thread: &'static ThreadState, key: u64, captured: &stack::Captured) -> Option<(&'static Row, ContextId)> {
-    // SAFETY: as in `find_row`; its reference is no longer used.
+fn find_site(thread: &'static ThreadState, key: u64, captured: &stack::Captured) -> (&'static Row, ContextId) {
+    // SAFETY: as in `find_row`, whose reference is no longer used.
     let state = unsafe { &*thread.stack.get() };
     let flags = (if captured.truncated { context::TRUNCATED } else { 0 })
         | (if captured.foreign { context::FOREIGN } else { 0 });
-    let node = thread.node.load(Ordering::Relaxed);
+    let scope = thread.scope();
+    let node = scope.node.load(Ordering::Relaxed);
     let found = context::intern(node, captured.hash, flags, captured.len, state.frames());
-    let row = found.and_then(|context| Some((thread.row(context)?, context)));
-    let Some((row, context)) = row else {
+    let Some((row, context)) = found.and_then(|context| Some((thread.row(context)?, context))) else {
         // LIMIT: no room for another stack: "other" of the scope.
         LOSSES.other_allocations.add_shared(1);
-        return scope_row(thread);
+        return scope_row(scope);
     };
     let slot = thread.site(key);
     slot.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
     slot.context.store(context.0, Ordering::Relaxed);
     slot.key.store(key, Ordering::Relaxed);
-    Some((row, context))
+    (row, context)
 }
 
 /// Counts an allocation that was granted, and makes its header.
@@ -146,25 +146,11 @@ fn count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size
     if row.mark.get() != thread.expected_mark.get() {
         let _ = peak::touch(thread, row, context);
     }
-    if thread.stamp() == Stamp::LAZY {
-        open_call(thread);
-    }
     row.allocations.add(1);
     row.granted_bytes.add(size as u64);
     thread.allocations.add(1);
-    thread.bytes.add(size as u64);
-    thread.own_blocks.add(1);
-    thread.own_bytes.add(size as u64);
-    thread.move_net(size as i64);
-    Header::new(context, Birth::at(epoch::current(), thread.birth.get()))
-}
-
-/// The running call grants its first block: give it a record.
-#[cold]
-#[inline(never)]
-fn open_call(thread: &ThreadState) {
-    let stamp = call::open(thread);
-    thread.set_stamp(if stamp.is_recorded() { stamp } else { Stamp::UNRECORDED });
+    thread.grant(size as u64);
+    Header::new(context, Birth::of(epoch::current_bits(), thread.birth_bits.get()))
 }
 
 /// `GlobalAlloc::dealloc`.
@@ -208,7 +194,7 @@ fn count_untracked_free() {
 #[cold]
 #[inline(never)]
 fn free_untracked() {
-    match thread::current().filter(|thread| !thread.is_occupied()) {
+    match thread::unoccupied() {
         Some(thread) => thread.untracked_frees.add(1),
         None => LOSSES.untracked_frees.add_shared(1),
     }
@@ -217,16 +203,15 @@ fn free_untracked() {
 /// Counts the release of a tracked block.
 #[inline(always)]
 fn count_free(header: Header, size: usize) {
-    let Some(thread) = thread::current().filter(|thread| !thread.is_occupied()) else {
+    let Some(thread) = thread::unoccupied() else {
         return free_unusual(header, size);
     };
-    thread.busy.store(1, Ordering::Relaxed);
-    let context = header.context();
-    match thread.row(context) {
+    thread.occupy();
+    match thread.row(header.context()) {
         Some(row) => count_free_on(thread, row, header, size),
         None => free_shared(header, size),
     }
-    thread.busy.store(0, Ordering::Relaxed);
+    thread.vacate();
 }
 
 #[inline(always)]
@@ -240,17 +225,13 @@ fn count_free_on(thread: &'static ThreadState, row: &'static Row, header: Header
     }
     row.frees.add(1);
     row.released_bytes.add(size as u64);
-    thread.move_net(-(size as i64));
-    let birth = header.birth();
-    if birth == Birth::new(epoch::current(), thread.stamp()) {
-        thread.own_blocks.add(1u64.wrapping_neg());
-        thread.own_bytes.add((size as u64).wrapping_neg());
-    } else {
+    thread.release(size as u64);
+    if header.birth() != Birth::of(epoch::current_bits(), thread.own_bits.get()) {
         free_birth(Some(thread), header, size);
     }
 }
 
-/// Tells the epoch table and the call that granted the block that it is freed.
+/// A block of another epoch or another call than the running ones is freed: tells the table of epochs, and the call.
 #[cold]
 #[inline(never)]
 fn free_birth(thread: Option<&ThreadState>, header: Header, size: usize) {
@@ -258,9 +239,19 @@ fn free_birth(thread: Option<&ThreadState>, header: Header, size: usize) {
     if birth.epoch() != epoch::current() {
         epoch::change(header.context(), birth.epoch(), Effect::free(size));
     }
-    if birth.stamp().is_recorded() {
-        call::released(thread, birth.stamp(), 1, size as i64);
+    tell_call(thread, birth.stamp(), size as i64);
+}
+
+/// Bytes of a block of the call `stamp` were released (net, for a reallocation).
+fn tell_call(thread: Option<&ThreadState>, stamp: Stamp, bytes: i64) {
+    if let Some(thread) = thread {
+        if stamp == thread.stamp() {
+            return;
+        }
+        // Not the running call's own: what `net` subtracts is given back.
+        thread.correction.add(bytes as u64);
     }
+    call::released(thread, stamp, bytes);
 }
 
 /// `GlobalAlloc::realloc`.
@@ -322,36 +313,26 @@ pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
 
 /// A reallocation of a tracked block: who receives it, known before the inner allocator is asked.
 struct ReallocEvent {
-    /// The usual case: the thread (now busy), and the receiving row and context.
+    /// The usual case: the thread (now occupied), and the receiving row and context.
     usual: Option<(&'static ThreadState, &'static Row, ContextId)>,
 }
 
 impl ReallocEvent {
     #[inline(always)]
     fn begin() -> Self {
-        let Some(thread) = thread::current().filter(|thread| !thread.is_occupied()) else {
-            return Self { usual: None };
-        };
         let mode = settings::mode();
-        if mode == Mode::Off {
-            return Self { usual: None };
-        }
-        thread.busy.store(1, Ordering::Relaxed);
-        match find_row(thread, mode) {
-            Some((row, context)) => Self {
-                usual: Some((thread, row, context)),
-            },
-            None => {
-                thread.busy.store(0, Ordering::Relaxed);
-                Self { usual: None }
-            }
-        }
+        let usual = thread::unoccupied().filter(|_| mode != Mode::Off).map(|thread| {
+            thread.occupy();
+            let (row, context) = find_row(thread, mode);
+            (thread, row, context)
+        });
+        Self { usual }
     }
 
     #[inline(always)]
     fn cancel(self) {
         if let Some((thread, ..)) = self.usual {
-            thread.busy.store(0, Ordering::Relaxed);
+            thread.vacate();
         }
     }
 
@@ -372,9 +353,9 @@ impl ReallocEvent {
                 new_size,
                 has_moved,
             ),
-            None => realloc_unusual(header, size, new_size, has_moved),
+            None => realloc_shared(header, size, new_size, has_moved),
         };
-        thread.busy.store(0, Ordering::Relaxed);
+        thread.vacate();
         header
     }
 }
@@ -401,31 +382,23 @@ fn count_realloc(
             }
         }
     }
-    if row.node() == from_row.node() {
-        if row.mark.get() != thread.expected_mark.get() {
-            let _ = peak::touch(thread, row, context);
-        }
-        thread.move_net(new_size as i64 - size as i64);
-    } else {
-        // The bytes leave one node and arrive at another: two events, but no moment in which both hold them.
-        thread.move_net(-(size as i64));
+    // The bytes leave one holder and arrive at the other, and no moment has both.
+    thread.release(size as u64);
+    if row.mark.get() != thread.expected_mark.get() {
         let _ = peak::touch(thread, row, context);
-        thread.move_net(new_size as i64);
     }
+    thread.grant(new_size as u64);
     // Received before handed over: who sees the second sees the first.
     row.reallocations.add(1);
     row.granted_bytes.add(new_size as u64);
     from_row.handed_over.add(1);
     from_row.released_bytes.add(size as u64);
-    thread.bytes.add(new_size as u64);
     if has_moved {
         thread.copied(context, size.min(new_size) as u64);
     }
     let birth = header.birth();
-    if birth == Birth::new(epoch::current(), thread.stamp()) {
-        thread.own_bytes.add((new_size as u64).wrapping_sub(size as u64));
-    } else {
-        realloc_birth(Some(thread), header, (from, size), (context, new_size));
+    if birth != Birth::of(epoch::current_bits(), thread.own_bits.get()) {
+        realloc_birth(Some(thread), birth, (from, size), (context, new_size));
     }
     Header::new(context, birth)
 }
@@ -435,18 +408,15 @@ fn count_realloc(
 #[inline(never)]
 fn realloc_birth(
     thread: Option<&ThreadState>,
-    header: Header,
+    birth: Birth,
     (from, size): (ContextId, usize),
     (to, new_size): (ContextId, usize),
 ) {
-    let birth = header.birth();
     if birth.epoch() != epoch::current() {
         epoch::change(to, birth.epoch(), Effect::received(new_size));
         epoch::change(from, birth.epoch(), Effect::handed_over(size));
     }
-    if birth.stamp().is_recorded() {
-        call::released(thread, birth.stamp(), 0, size as i64 - new_size as i64);
-    }
+    tell_call(thread, birth.stamp(), size as i64 - new_size as i64);
 }
 
 // Rare paths.
@@ -494,12 +464,9 @@ fn alloc_unusual<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut 
         LOSSES.dropped_events.add_shared(1);
         return alloc_untracked(inner, layout, fill);
     }
-    let Some(thread) = thread::current_or_register() else {
+    let Some(thread) = thread::current_or_register().filter(|thread| !thread.is_busy()) else {
         return alloc_shared(inner, layout, fill);
     };
-    if thread.busy.load(Ordering::Relaxed) != 0 {
-        return alloc_shared(inner, layout, fill);
-    }
     if thread.is_inside() {
         return alloc_own(inner, layout, fill, thread);
     }
@@ -515,9 +482,11 @@ fn alloc_own<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, thread: &'st
     let header = Header::new(ContextId::TRACKER, Birth::new(epoch::current(), Stamp::NONE));
     let granted = alloc_tracked(inner, layout, fill, header);
     if !granted.is_null() {
-        let _ = peak::touch(thread, row, ContextId::TRACKER);
-        row.allocations.add(1);
-        row.granted_bytes.add(layout.size() as u64);
+        thread.occupied_for(|| {
+            let _ = peak::touch(thread, row, ContextId::TRACKER);
+            row.allocations.add(1);
+            row.granted_bytes.add(layout.size() as u64);
+        });
     }
     granted
 }
@@ -557,15 +526,13 @@ fn alloc_shared<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u
 #[cold]
 #[inline(never)]
 fn free_unusual(header: Header, size: usize) {
-    match thread::current_or_register() {
-        Some(thread) if thread.busy.load(Ordering::Relaxed) == 0 => {
-            // Inside the tracker, or registered just now: the row is the thread's own either way.
-            match thread.row(header.context()) {
-                Some(row) => count_free_on(thread, row, header, size),
-                None => free_shared(header, size),
-            }
-        }
-        _ => free_shared(header, size),
+    match thread::current_or_register().filter(|thread| !thread.is_busy()) {
+        // Inside the tracker, or registered just now: the row is the thread's own either way.
+        Some(thread) => thread.occupied_for(|| match thread.row(header.context()) {
+            Some(row) => count_free_on(thread, row, header, size),
+            None => free_shared(header, size),
+        }),
+        None => free_shared(header, size),
     }
 }
 
@@ -589,23 +556,27 @@ fn free_shared(header: Header, size: usize) {
 #[inline(never)]
 fn realloc_unusual(header: Header, size: usize, new_size: usize, has_moved: bool) -> Header {
     let context = header.context();
-    let thread = thread::current_or_register();
-    if let Some(thread) = thread.filter(|thread| !thread.is_occupied())
-        && let Some(row) = thread.row(context)
-    {
-        thread.busy.store(1, Ordering::Relaxed);
-        let header = count_realloc(
-            thread,
-            (row, context),
-            (row, context),
-            header,
-            size,
-            new_size,
-            has_moved,
-        );
-        thread.busy.store(0, Ordering::Relaxed);
-        return header;
-    }
+    let thread = thread::current_or_register().filter(|thread| !thread.is_busy());
+    let counted = thread.and_then(|thread| {
+        thread.occupied_for(|| {
+            let row = thread.row(context)?;
+            Some(count_realloc(
+                thread,
+                (row, context),
+                (row, context),
+                header,
+                size,
+                new_size,
+                has_moved,
+            ))
+        })
+    });
+    counted.unwrap_or_else(|| realloc_shared(header, size, new_size, has_moved))
+}
+
+#[cold]
+fn realloc_shared(header: Header, size: usize, new_size: usize, has_moved: bool) -> Header {
+    let context = header.context();
     let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
         LOSSES.corrupt_headers.add_shared(1);
         return header;
@@ -620,7 +591,7 @@ fn realloc_unusual(header: Header, size: usize, new_size: usize, has_moved: bool
     }
     if context != ContextId::TRACKER {
         peak::move_shared(new_size as i64 - size as i64);
-        realloc_birth(None, header, (context, size), (context, new_size));
+        realloc_birth(None, header.birth(), (context, size), (context, new_size));
     }
     header
 }

@@ -2,6 +2,13 @@
 //!
 //! Rules of this folder: no panics, no use of the global heap, no blocking. Trouble becomes a counter (`counters::Losses`).
 //! `gate` is the one way in for events, `scope` the one way in for scopes; `control` (outside) reads the tables.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::std_instead_of_core
+)]
 
 pub(crate) mod allocator;
 pub(crate) mod arena;

@@ -11,10 +11,11 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use super::context;
+use super::block::Stamp;
 use super::counters::{Counter, NodeRow, Row};
 use super::scope;
 use super::thread::ThreadState;
+use super::{call, context};
 use crate::ids::{ContextId, ScopeNodeId};
 
 /// How far a thread's `net` may drift before the other threads hear of it.
@@ -40,33 +41,42 @@ pub(crate) enum Touched {
 }
 
 impl ThreadState {
-    #[inline(always)]
-    pub(crate) fn peak_mark(&self) -> u32 {
-        (self.expected_mark.get() >> 32) as u32
-    }
-    fn pending_node(&self) -> u32 {
-        self.expected_mark.get() as u32
-    }
     fn bump_peak_mark(&self) {
-        self.expected_mark.set(self.expected_mark.get().wrapping_add(1 << 32));
+        self.peak_mark.store(
+            self.peak_mark.load(Ordering::Relaxed).wrapping_add(1),
+            Ordering::Relaxed,
+        );
+        self.expect();
     }
 
-    /// `net` moves by `amount` bytes (signed), executed by this thread.
+    /// This thread grants `bytes`.
     #[inline(always)]
-    pub(crate) fn move_net(&self, amount: i64) {
-        let net = self.net.signed().wrapping_add(amount);
-        self.net.set(net as u64);
-        if amount > 0 && net > self.run_max.signed() {
+    pub(crate) fn grant(&self, bytes: u64) {
+        let granted = self.granted.get().wrapping_add(bytes);
+        self.granted.set(granted);
+        let net = granted.wrapping_sub(self.released.get()) as i64;
+        if net > self.run_max.signed() {
             self.run_max.set(net as u64);
+            if net > self.window_high.signed() {
+                leave_window(self, net);
+            }
         }
-        if (net.wrapping_sub(self.window_low.signed())) as u64 > self.window_span.get() {
+    }
+
+    /// This thread releases `bytes`.
+    #[inline(always)]
+    pub(crate) fn release(&self, bytes: u64) {
+        let released = self.released.get().wrapping_add(bytes);
+        self.released.set(released);
+        let net = self.granted.get().wrapping_sub(released) as i64;
+        if net < self.window_low.signed() {
             leave_window(self, net);
         }
     }
 
-    /// Brings the maxima up to date and starts a new stretch.
+    /// Brings the maxima up to date and starts a new run. Gives `net`.
     #[inline(always)]
-    pub(crate) fn fold_run(&self) {
+    pub(crate) fn fold_run(&self) -> i64 {
         let top = self.run_max.signed();
         if top > self.call_max.signed() {
             self.call_max.set(top as u64);
@@ -74,7 +84,9 @@ impl ThreadState {
         if top > self.pending_max.signed() {
             self.pending_max.set(top as u64);
         }
-        self.run_max.set(self.net.get());
+        let net = self.net();
+        self.run_max.set(net as u64);
+        net
     }
 }
 
@@ -88,25 +100,28 @@ pub(crate) fn touch(thread: &'static ThreadState, row: &Row, context: ContextId)
             Some(known) => node = known,
             None => return Touched::Corrupt,
         }
-        row.mark.set(u64::from(node) | (u64::from(thread.peak_mark()) << 32));
+        row.mark
+            .set(u64::from(node) | (u64::from(thread.peak_mark.load(Ordering::Relaxed)) << 32));
         row.at_peak.set(row.live_bytes());
     }
     if node == ScopeNodeId::TRACKER.0 {
         return Touched::Tracker;
     }
-    row.rebase(thread.peak_mark());
-    if node != thread.pending_node() {
-        settle(thread);
-        thread
-            .expected_mark
-            .set(u64::from(node) | (u64::from(thread.peak_mark()) << 32));
+    if thread.stamp() == Stamp::LAZY {
+        thread.set_stamp(call::open(thread));
     }
+    row.rebase(thread.peak_mark.load(Ordering::Relaxed));
+    if node != thread.pending_node.load(Ordering::Relaxed) {
+        settle(thread);
+        thread.pending_node.store(node, Ordering::Relaxed);
+    }
+    thread.expect();
     Touched::Ready
 }
 
 /// Adds the pending stretch to its node and the nodes around it.
 pub(crate) fn settle(thread: &'static ThreadState) {
-    thread.fold_run();
+    let net = thread.fold_run();
     let stretch = Stretch::of(thread);
     let mut node = stretch.node;
     if let Some(row) = thread.node_row(node) {
@@ -122,8 +137,8 @@ pub(crate) fn settle(thread: &'static ThreadState) {
         }
         node = scope::parent_of(node);
     }
-    thread.pending_base.set(thread.net.get());
-    thread.pending_max.set(thread.net.get());
+    thread.pending_base.set(net as u64);
+    thread.pending_max.set(net as u64);
 }
 
 fn add_stretch(delta: &Counter, max: &Counter, stretch: &Stretch) {
@@ -145,10 +160,10 @@ impl Stretch {
     /// What is pending on a thread, which may be another one than the caller's.
     pub(crate) fn of(thread: &ThreadState) -> Self {
         let base = thread.pending_base.signed();
-        let net = thread.net.signed();
+        let net = thread.net();
         let highest = thread.pending_max.signed().max(thread.run_max.signed()).max(net);
         Self {
-            node: thread.pending_node(),
+            node: thread.pending_node.load(Ordering::Relaxed),
             change: net - base,
             highest: highest - base,
         }
@@ -164,20 +179,22 @@ pub(crate) fn delta_with(delta: &Counter, max: &Counter, pending: Option<&Stretc
 
 /// A new thread: it has granted nothing, and knows the process's figures of this moment.
 pub(crate) fn begin(thread: &ThreadState) {
-    thread.net.set(0);
-    thread.run_max.set(0);
-    thread.call_max.set(0);
-    thread.pending_base.set(0);
-    thread.pending_max.set(0);
-    thread.published.set(0);
-    thread
-        .expected_mark
-        .set(u64::from(ScopeNodeId::ROOT.0) | (u64::from(thread.peak_mark().wrapping_add(1)) << 32));
+    for zero in [
+        &thread.run_max,
+        &thread.call_max,
+        &thread.pending_base,
+        &thread.pending_max,
+    ] {
+        zero.set(0);
+    }
+    thread.pending_node.store(ScopeNodeId::ROOT.0, Ordering::Relaxed);
+    thread.bump_peak_mark();
     after_publication(thread, LIVE.signed());
 }
 
 fn after_publication(thread: &ThreadState, live: i64) {
-    let net = thread.net.signed();
+    // `grant` looks at the window only above `run_max`, which therefore must not be above the new window.
+    let net = thread.fold_run();
     thread.published.set(net as u64);
     thread.live_at_publication.set(live as u64);
     thread.raised.store(0, Ordering::Relaxed);
@@ -191,10 +208,10 @@ fn after_publication(thread: &ThreadState, live: i64) {
 
 fn open_window(thread: &ThreadState) {
     let published = thread.published.signed();
-    let high = thread.peak_net.signed().min(published + FLUSH_BYTES);
-    let low = published - FLUSH_BYTES;
-    thread.window_low.set(low as u64);
-    thread.window_span.set((high - low) as u64);
+    thread
+        .window_high
+        .set(thread.peak_net.signed().min(published + FLUSH_BYTES) as u64);
+    thread.window_low.set((published - FLUSH_BYTES) as u64);
 }
 
 #[cold]
@@ -224,7 +241,7 @@ fn own_peak(thread: &ThreadState) -> i64 {
 fn publish(thread: &ThreadState) {
     // `own_peak` is the process's peak of the publication before, or a new one of this thread.
     PEAK.raise_shared(own_peak(thread));
-    let change = thread.net.signed() - thread.published.signed();
+    let change = thread.net() - thread.published.signed();
     LIVE.add_shared(change as u64);
     let live = LIVE.signed();
     PEAK.raise_shared(live);

@@ -12,7 +12,7 @@ use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::block::{CONTEXT_BITS, Stamp};
+use super::block::{Birth, CONTEXT_BITS, Stamp};
 use super::call::SlotRing;
 use super::counters::{Counter, GrowthRow, LOSSES, NodeRow, Row};
 use super::index::Lazy;
@@ -26,8 +26,6 @@ pub(crate) const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
 const SITES: usize = 1024;
 pub(crate) const SCOPES: usize = 64;
 const READY: usize = 16;
-/// Scopes deep for which guards dropped out of order are told apart for certain.
-const OPEN_FRAMES: usize = 128;
 
 /// One entry of a thread's cache from (stack, scope node) to its row.
 #[derive(Default)]
@@ -37,54 +35,53 @@ pub(crate) struct SiteSlot {
     pub(crate) context: AtomicU32,
 }
 
+/// The first word of a state: 0 when the thread can record an event the usual way.
+#[repr(C)]
+struct Occupied(AtomicU64);
+
+/// The thread is between the first and the last step of recording an event: whoever allocates then (a signal handler) is
+/// counted in the shared shard.
+const BUSY: u64 = 1;
+/// One `InTracker` guard.
+const INSIDE: u64 = 2;
+
 /// Everything the tracker keeps for one thread. INVARIANT: zeroed memory is a valid, unused state.
 #[repr(C, align(64))]
 pub(crate) struct ThreadState {
-    /// Not 0 while this thread is between the first and the last step of recording an event: whoever allocates then (a
-    /// signal handler) is counted in the shared shard.
-    pub(crate) busy: AtomicU32,
-    /// Depth of `InTracker` guards.
-    inside: AtomicU32,
-    /// `Row::mark` of a row that needs no attention: the peak mark, and the node whose events are pending.
+    occupied: Occupied,
+    /// `Row::mark` of a row that needs no attention: the peak mark, and the node whose events are pending. A value that no
+    /// row has while the running call has no record yet.
     pub(crate) expected_mark: Counter,
-    /// Granted minus released by this thread. Signed.
-    pub(crate) net: Counter,
-    /// Largest `net` since it was last folded into `call_max` and `pending_max`.
-    pub(crate) run_max: Counter,
-    /// While `net` stays in `[window_low, window_low + window_span]`, neither a peak nor a publication is due.
-    pub(crate) window_low: Counter,
-    pub(crate) window_span: Counter,
-    /// Birth of the next block, but for its epoch.
-    pub(crate) birth: Counter,
-    /// Stamp of blocks that the running call may count as its own; see `Stamp`.
-    own_stamp: AtomicU32,
-    /// Context of the current scope node without a stack.
-    pub(crate) scope_context: AtomicU32,
-    /// Blocks and bytes of the running call, net. Signed.
-    pub(crate) own_blocks: Counter,
-    pub(crate) own_bytes: Counter,
-    /// Executed by this thread, ever.
+    /// Requests granted, bytes granted (reallocations included) and bytes released by this thread, ever.
     pub(crate) allocations: Counter,
-    pub(crate) bytes: Counter,
-    /// Mixed into cache keys: changes with the scope node and with the owner of this state.
-    pub(crate) site_salt: Counter,
+    pub(crate) granted: Counter,
+    pub(crate) released: Counter,
+    /// Largest `net` since it was last folded into `call_max` and `pending_max`. Signed.
+    pub(crate) run_max: Counter,
+    /// While `net` stays between the two, neither a peak nor a publication is due. Signed.
+    pub(crate) window_low: Counter,
+    pub(crate) window_high: Counter,
+    /// Stamp of the next block, as the bits of a birth.
+    pub(crate) birth_bits: Counter,
+    /// Stamp of the blocks that the running call counts as its own, likewise: that of no block while it has no record.
+    pub(crate) own_bits: Counter,
+    /// What `granted - released` leaves out of the running call's own bytes: releases of other calls' blocks. Signed.
+    pub(crate) correction: Counter,
+    /// Row of the current scope node.
+    scope: AtomicPtr<NodeRow>,
     pub(crate) rows: Directory<Row>,
     // What scopes use.
-    pub(crate) node: AtomicU32,
     pub(crate) depth: AtomicU32,
+    pub(crate) ready_count: AtomicU32,
     /// Largest `net` in the running call. Signed.
     pub(crate) call_max: Counter,
-    /// The running call lost aliases: its retained figures are upper bounds.
-    pub(crate) upper_bound: AtomicU32,
-    /// Number of the latest frame, and that of the open frame at each depth.
-    pub(crate) serial: AtomicU32,
-    pub(crate) open_frames: [AtomicU32; OPEN_FRAMES],
-    pub(crate) ready_count: AtomicU32,
     pub(crate) ready: [AtomicU32; READY],
     pub(crate) scopes: [ScopeSlot; SCOPES],
     pub(crate) nodes: Directory<NodeRow>,
     pub(crate) slots: SlotRing,
     // What peaks use; see `peak`.
+    pub(crate) peak_mark: AtomicU32,
+    pub(crate) pending_node: AtomicU32,
     pub(crate) pending_base: Counter,
     pub(crate) pending_max: Counter,
     pub(crate) published: Counter,
@@ -108,12 +105,28 @@ const UNUSED: u32 = 0;
 const LIVE: u32 = 1;
 const ENDED: u32 = 2;
 
-/// `STATE` of a thread that has no state and will get none.
-const WITHOUT: *const ThreadState = ptr::without_provenance(1);
+/// `own_bits` of a call that has no record yet.
+pub(crate) const LAZY_BITS: u64 = Birth::new(0, Stamp::LAZY).bits();
+/// A mark that no row has.
+const UNEXPECTED: u64 = u64::MAX;
+
+/// What stands for the state of a thread that has none: occupied, so that nobody looks further.
+struct Nobody(Occupied);
+/// Not registered yet.
+static UNKNOWN: Nobody = Nobody(Occupied(AtomicU64::new(BUSY)));
+/// Ended, or no memory left: counted in the shared shard from now on.
+static WITHOUT: Nobody = Nobody(Occupied(AtomicU64::new(BUSY)));
+
+// SAFETY: the pointer is to a `static` or to a state: both live as long as the process and may be used from any thread.
+unsafe impl Sync for StatePointer {}
+
+/// Points to an `Occupied` that is the first field of a `ThreadState` unless it is one of the two `Nobody`.
+#[derive(Clone, Copy)]
+struct StatePointer(*const Occupied);
 
 thread_local! {
     // `const` and without a destructor: reading it never allocates, registers or fails, to the very end of the thread.
-    static STATE: Cell<*const ThreadState> = const { Cell::new(ptr::null()) };
+    static STATE: Cell<StatePointer> = const { Cell::new(StatePointer(&raw const UNKNOWN.0)) };
 }
 
 static FIRST: AtomicPtr<ThreadState> = AtomicPtr::new(ptr::null_mut());
@@ -128,23 +141,38 @@ static ROW_POOL: Pool = Pool::new();
 static GROWTH_POOL: Pool = Pool::new();
 static NODE_POOL: Pool = Pool::new();
 
-/// The calling thread's state, if it has one.
+/// The calling thread's state, if it has one and is not occupied: the usual case of every event.
 #[inline(always)]
-pub(crate) fn current() -> Option<&'static ThreadState> {
-    let state = STATE.with(Cell::get);
-    // SAFETY: a pointer above WITHOUT was stored by `register`; states live as long as the process.
-    if state.addr() > 1 {
-        Some(unsafe { &*state })
-    } else {
-        None
+pub(crate) fn unoccupied() -> Option<&'static ThreadState> {
+    let state = STATE.with(Cell::get).0;
+    // SAFETY: `state` points to an `Occupied` in any case.
+    if unsafe { &*state }.0.load(Ordering::Relaxed) != 0 {
+        return None;
     }
+    // SAFETY: the two `Nobody` are always occupied, so this is a pointer that `register` made from a whole state.
+    Some(unsafe { &*state.cast::<ThreadState>() })
+}
+
+/// The calling thread's state, if it has one.
+pub(crate) fn current() -> Option<&'static ThreadState> {
+    let state = STATE.with(Cell::get).0;
+    if ptr::eq(state, &raw const UNKNOWN.0) || ptr::eq(state, &raw const WITHOUT.0) {
+        return None;
+    }
+    // SAFETY: as in `unoccupied`.
+    Some(unsafe { &*state.cast::<ThreadState>() })
+}
+
+fn set_current(state: *const Occupied) {
+    STATE.with(|current| current.set(StatePointer(state)));
 }
 
 /// The calling thread's state, made now if this is its first event.
 #[cold]
 #[inline(never)]
 pub(crate) fn current_or_register() -> Option<&'static ThreadState> {
-    if STATE.with(Cell::get).is_null() {
+    let state = STATE.with(Cell::get).0;
+    if ptr::eq(state, &raw const UNKNOWN.0) {
         register()
     } else {
         current()
@@ -180,22 +208,28 @@ pub(crate) fn is_initialised() -> bool {
 #[cold]
 fn register() -> Option<&'static ThreadState> {
     // Until we are through, whatever this thread allocates (it should be nothing) is counted in the shared shard.
-    STATE.with(|state| state.set(WITHOUT));
+    set_current(&raw const WITHOUT.0);
     if !is_initialised() {
         // Another thread is making the tables this very moment: try again at the next event.
-        STATE.with(|state| state.set(ptr::null()));
+        set_current(&raw const UNKNOWN.0);
         return None;
     }
     let state = reuse().or_else(make)?;
     let index = THREADS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
     state.index.store(index, Ordering::Relaxed);
     state.salt.set(u64::from(index).wrapping_mul(0x2545_f491_4f6c_dd1d));
-    state.stop_at_root();
+    state.depth.store(0, Ordering::Relaxed);
+    state.set_stamp(Stamp::NONE);
+    let Some(root) = state.node_row(ScopeNodeId::ROOT.0) else {
+        state.status.store(UNUSED, Ordering::Release);
+        return None;
+    };
+    state.set_scope(root);
     peak::begin(state);
     // SAFETY: this thread has just taken the state, so nobody else touches its stack state.
     super::stack::init_thread(unsafe { &mut *state.stack.get() });
     state.status.store(LIVE, Ordering::Release);
-    STATE.with(|current| current.set(state));
+    set_current(ptr::from_ref(state).cast());
     if let Ok(key) = u32::try_from(EXIT_KEY.load(Ordering::Relaxed)) {
         sys::arm_thread_exit(key as libc::pthread_key_t, ptr::from_ref(state).cast());
     }
@@ -239,43 +273,100 @@ impl ThreadState {
         self.index.load(Ordering::Relaxed)
     }
 
+    /// Stamp of the running call.
     #[inline(always)]
     pub(crate) fn stamp(&self) -> Stamp {
-        Stamp(self.own_stamp.load(Ordering::Relaxed))
+        Birth::from_bits(self.own_bits.get()).stamp()
     }
 
-    #[inline(always)]
     pub(crate) fn set_stamp(&self, stamp: Stamp) {
-        self.own_stamp.store(stamp.0, Ordering::Relaxed);
-        let carried = if stamp.is_recorded() { stamp } else { Stamp::NONE };
-        self.birth.set(super::block::Birth::new(0, carried).bits());
+        let bits = Birth::new(0, stamp).bits();
+        self.own_bits.set(bits);
+        self.birth_bits.set(if stamp.is_recorded() { bits } else { 0 });
+        self.expect();
     }
 
-    /// Makes `node` the scope that allocations from now on belong to.
+    /// Starts a call: with the record `ready`, or with none until its first event.
     #[inline(always)]
-    pub(crate) fn set_node(&self, node: u32, context: u32) {
-        self.node.store(node, Ordering::Relaxed);
-        self.scope_context.store(context, Ordering::Relaxed);
-        self.site_salt
-            .set(self.salt.get() ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    pub(crate) fn start_call(&self, ready: Option<Stamp>) {
+        match ready {
+            Some(stamp) => {
+                let bits = Birth::new(0, stamp).bits();
+                self.own_bits.set(bits);
+                self.birth_bits.set(bits);
+            }
+            None => {
+                self.own_bits.set(LAZY_BITS);
+                self.expected_mark.set(UNEXPECTED);
+            }
+        }
     }
 
-    /// Leaves every scope.
-    pub(crate) fn stop_at_root(&self) {
-        self.set_node(ScopeNodeId::ROOT.0, ContextId::ROOT.0);
-        self.set_stamp(Stamp::NONE);
-        self.depth.store(0, Ordering::Relaxed);
+    /// Goes back to the call that had these two.
+    #[inline(always)]
+    pub(crate) fn resume_call(&self, own_bits: u64, birth_bits: u64) {
+        self.own_bits.set(own_bits);
+        self.birth_bits.set(birth_bits);
+        if own_bits == LAZY_BITS {
+            self.expected_mark.set(UNEXPECTED);
+        }
+    }
+
+    /// Brings `expected_mark` up to date. It may be `UNEXPECTED` without need, never the other way round.
+    #[inline(always)]
+    pub(crate) fn expect(&self) {
+        let mark = u64::from(self.peak_mark.load(Ordering::Relaxed)) << 32;
+        let node = u64::from(self.pending_node.load(Ordering::Relaxed));
+        self.expected_mark.set(if self.own_bits.get() == LAZY_BITS {
+            UNEXPECTED
+        } else {
+            mark | node
+        });
+    }
+
+    /// Granted minus released by this thread. Signed.
+    #[inline(always)]
+    pub(crate) fn net(&self) -> i64 {
+        self.granted.get().wrapping_sub(self.released.get()) as i64
+    }
+
+    /// Row of the scope node that allocations belong to now.
+    #[inline(always)]
+    pub(crate) fn scope(&self) -> &'static NodeRow {
+        // SAFETY: `set_scope` stored a row of this thread before the state became current; it lives while the thread does.
+        unsafe { &*self.scope.load(Ordering::Relaxed) }
     }
 
     #[inline(always)]
+    pub(crate) fn set_scope(&self, row: &'static NodeRow) {
+        self.scope.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn occupy(&self) {
+        self.occupied.0.store(BUSY, Ordering::Relaxed);
+    }
+
+    /// Ends what `occupy` began; only from an unoccupied state can it have begun.
+    #[inline(always)]
+    pub(crate) fn vacate(&self) {
+        self.occupied.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Runs `record` as one event on a thread that may be inside the tracker; the rare paths' form of `occupy`.
+    pub(crate) fn occupied_for<R>(&self, record: impl FnOnce() -> R) -> R {
+        self.occupied.0.fetch_or(BUSY, Ordering::Relaxed);
+        let result = record();
+        self.occupied.0.fetch_and(!BUSY, Ordering::Relaxed);
+        result
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) & BUSY != 0
+    }
+
     pub(crate) fn is_inside(&self) -> bool {
-        self.inside.load(Ordering::Relaxed) != 0
-    }
-
-    /// One word that is 0 when the thread can record an event the usual way.
-    #[inline(always)]
-    pub(crate) fn is_occupied(&self) -> bool {
-        self.busy.load(Ordering::Relaxed) | self.inside.load(Ordering::Relaxed) != 0
+        self.occupied.0.load(Ordering::Relaxed) >= INSIDE
     }
 
     /// The row of `context`, made if need be.
@@ -298,10 +389,24 @@ impl ThreadState {
     #[inline(always)]
     pub(crate) fn node_row(&'static self, node: u32) -> Option<&'static NodeRow> {
         match self.nodes.get(node as usize) {
-            Some(row) => Some(row),
-            // SAFETY: zero is a valid NodeRow; NODE_POOL holds pages of node rows only; the caller owns this state.
-            None => unsafe { self.nodes.make(node as usize, MAX_NODES, &NODE_POOL) },
+            Some(row) if row.node.load(Ordering::Relaxed) == node => Some(row),
+            _ => self.make_node_row(node),
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_node_row(&'static self, node: u32) -> Option<&'static NodeRow> {
+        let context = scope::node_info(node)?.context();
+        let row = self.row(ContextId(context))?;
+        // SAFETY: zero is a valid NodeRow; NODE_POOL holds pages of node rows only; the caller owns this state.
+        let made = unsafe { self.nodes.make(node as usize, MAX_NODES, &NODE_POOL) }?;
+        made.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
+        made.salt
+            .set(self.salt.get() ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        made.context.store(context, Ordering::Relaxed);
+        made.node.store(node, Ordering::Release);
+        Some(made)
     }
 
     /// Counts bytes that a reallocation copied.
@@ -336,9 +441,7 @@ impl InTracker {
     pub(crate) fn enter() -> Self {
         let thread = current_or_register();
         if let Some(thread) = thread {
-            thread
-                .inside
-                .store(thread.inside.load(Ordering::Relaxed) + 1, Ordering::Relaxed);
+            thread.occupied.0.fetch_add(INSIDE, Ordering::Relaxed);
         }
         Self {
             thread,
@@ -350,9 +453,7 @@ impl InTracker {
 impl Drop for InTracker {
     fn drop(&mut self) {
         if let Some(thread) = self.thread {
-            thread
-                .inside
-                .store(thread.inside.load(Ordering::Relaxed) - 1, Ordering::Relaxed);
+            thread.occupied.0.fetch_sub(INSIDE, Ordering::Relaxed);
         }
     }
 }
@@ -408,7 +509,7 @@ pub(crate) fn copied_shared(context: ContextId, bytes: u64) {
 // The end of a thread.
 
 unsafe extern "C" fn on_thread_exit(state: *mut c_void) {
-    STATE.with(|current| current.set(WITHOUT));
+    set_current(&raw const WITHOUT.0);
     // SAFETY: the value armed in `register` is a state, which lives as long as the process.
     let Some(state) = (unsafe { state.cast::<ThreadState>().as_ref() }) else {
         return;
@@ -427,8 +528,8 @@ pub(crate) struct Registry(());
 
 impl Registry {
     pub(crate) fn try_lock() -> Option<Self> {
-        // ORDERING: Acquire: pairs with the Release in `drop`.
-        (!REGISTRY.swap(true, Ordering::Acquire)).then_some(Self(()))
+        // ORDERING: Acquire: pairs with the Release in `drop`. The closure matters: a `Self` made in vain would unlock.
+        (!REGISTRY.swap(true, Ordering::Acquire)).then(|| Self(()))
     }
 
     /// For the read side: waits for another snapshot, or for a thread that is just ending.
@@ -479,7 +580,7 @@ impl Drop for Registry {
 /// Moves all figures of an ended thread to the shared tables and empties its state. The caller holds the registry.
 fn fold(state: &'static ThreadState) {
     let serial = peak::serial();
-    let mark = state.peak_mark();
+    let mark = state.peak_mark.load(Ordering::Relaxed);
     let is_current = state.seen_serial.load(Ordering::Relaxed) == serial;
     state.rows.for_each(|context, row| {
         if row.node() == 0 {
@@ -525,20 +626,11 @@ fn fold(state: &'static ThreadState) {
         state.slots.put(Stamp(ready.load(Ordering::Relaxed)).slot());
     }
     state.slots.drain();
-    for zero in [
-        &state.net,
-        &state.run_max,
-        &state.own_blocks,
-        &state.own_bytes,
-        &state.published,
-        &state.call_max,
-    ] {
+    scope::forget_scopes(&state.scopes);
+    for zero in [&state.allocations, &state.granted, &state.released, &state.correction] {
         zero.set(0);
     }
-    state.allocations.set(0);
-    state.bytes.set(0);
-    state.inside.store(0, Ordering::Relaxed);
-    state.busy.store(0, Ordering::Relaxed);
+    state.vacate();
 }
 
 // Fork: the child has one thread. States of the others stay as they are: their blocks are in the child's memory too.

@@ -1,9 +1,29 @@
 //! Reports for people, and the same data as JSON.
+//!
+//! Called by the user through `Snapshot::report` and `SnapshotDiff::report`, and by `control` at exit. Read side.
+//! Invariants: text is at most 80 columns wide, without colour, and the same data always gives the same text; the line
+//! that matters most comes first. Cost: linear in contexts and frames, a sort of the sites. Leaves out exports for other
+//! tools, and resolving addresses: call `Snapshot::resolve` first.
 #![forbid(unsafe_code)]
+
+mod diff;
+mod hot;
+mod scopes;
+mod sites;
+mod units;
 
 use std::fmt;
 
+use serde_json::Value;
+
 use crate::model::{Snapshot, SnapshotDiff};
+use crate::symbolize::Own;
+
+/// Version of the JSON that reports give. Documented in `docs/snapshot-format.md`.
+pub const REPORT_VERSION: u32 = 1;
+
+/// Sites shown unless told otherwise.
+const DEFAULT_TOP: usize = 10;
 
 /// What a hot-path report ranks its sites by.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -19,116 +39,171 @@ pub enum Rank {
     Peak,
 }
 
+impl fmt::Display for Rank {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Allocations => "allocations",
+            Self::Bytes => "bytes",
+            Self::Live => "live",
+            Self::Peak => "peak",
+        })
+    }
+}
+
+/// Which sites to show, and how.
+#[derive(Clone, Debug)]
+struct Options {
+    top: usize,
+    own: Own,
+    /// Directory that paths are shown relative to.
+    base: Option<String>,
+}
+
+impl Options {
+    fn new() -> Self {
+        let base = std::env::current_dir()
+            .ok()
+            .and_then(|path| path.into_os_string().into_string().ok());
+        Self {
+            top: DEFAULT_TOP,
+            own: Own::default(),
+            base,
+        }
+    }
+
+    fn base(&self) -> Option<&str> {
+        self.base.as_deref()
+    }
+}
+
 /// A hot-path report: print it, or take its JSON.
 #[derive(Clone, Debug)]
 pub struct Report<'a> {
     snapshot: &'a Snapshot,
-    top: usize,
     rank: Rank,
-    user_crates: Vec<String>,
+    options: Options,
 }
 
 /// A report of what changed between two snapshots: print it, or take its JSON.
 #[derive(Clone, Debug)]
 pub struct DiffReport<'a> {
     diff: &'a SnapshotDiff,
-    top: usize,
-    user_crates: Vec<String>,
+    options: Options,
 }
 
 impl Snapshot {
     /// A hot-path report of this snapshot. Call [`resolve`](Self::resolve) first, or it names addresses.
+    ///
+    /// A site is the first frame in your own code, with the collection that is built there; call stacks that share both
+    /// are one row.
     pub fn report(&self) -> Report<'_> {
         Report {
             snapshot: self,
-            top: 10,
             rank: Rank::default(),
-            user_crates: Vec::new(),
+            options: Options::new(),
         }
     }
 }
 
 impl SnapshotDiff {
-    /// A report of this diff.
+    /// A report of this diff: what is retained first, then churn, by site and by scope.
     pub fn report(&self) -> DiffReport<'_> {
         DiffReport {
             diff: self,
-            top: 10,
-            user_crates: Vec::new(),
+            options: Options::new(),
         }
     }
 }
 
 impl Report<'_> {
-    /// How many sites and scopes to show; 10 by default.
-    #[must_use]
-    pub fn top(mut self, sites: usize) -> Self {
-        self.top = sites;
-        self
-    }
-
-    /// What to rank the sites by; bytes by default.
+    /// What to rank the sites by; bytes granted by default.
     #[must_use]
     pub fn rank(mut self, rank: Rank) -> Self {
         self.rank = rank;
         self
     }
 
-    /// Names the crates that are the user's own.
+    /// How many sites to show, and how many scopes; 10 by default.
     #[must_use]
-    pub fn user_crates<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.user_crates = names.into_iter().map(Into::into).collect();
+    pub fn top(mut self, sites: usize) -> Self {
+        self.options.top = sites;
         self
     }
 
-    /// The same data as JSON.
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::Value::Null
+    /// Names the crates that are your own. By default everything is that comes neither from a registry, nor from a git
+    /// checkout, nor from the toolchain.
+    #[must_use]
+    pub fn user_crates<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
+        self.options.own = own(names);
+        self
+    }
+
+    /// Shows paths relative to this directory instead of the current one.
+    #[must_use]
+    pub fn relative_to(mut self, directory: impl Into<String>) -> Self {
+        self.options.base = Some(directory.into());
+        self
+    }
+
+    /// The same data as JSON, with whole paths, plain numbers and the heaviest call stack of each site.
+    pub fn to_json(&self) -> Value {
+        hot::json(self)
     }
 }
 
 impl DiffReport<'_> {
-    /// How many sites and scopes to show; 10 by default.
+    /// How many sites to show in each ranking, and how many scopes; 10 by default.
     #[must_use]
     pub fn top(mut self, sites: usize) -> Self {
-        self.top = sites;
+        self.options.top = sites;
         self
     }
 
-    /// Names the crates that are the user's own.
+    /// Names the crates that are your own, as [`Report::user_crates`].
     #[must_use]
     pub fn user_crates<S: Into<String>>(mut self, names: impl IntoIterator<Item = S>) -> Self {
-        self.user_crates = names.into_iter().map(Into::into).collect();
+        self.options.own = own(names);
         self
     }
 
-    /// The same data as JSON.
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::Value::Null
+    /// Shows paths relative to this directory instead of the current one.
+    #[must_use]
+    pub fn relative_to(mut self, directory: impl Into<String>) -> Self {
+        self.options.base = Some(directory.into());
+        self
     }
+
+    /// The same data as JSON, with whole paths and plain numbers.
+    pub fn to_json(&self) -> Value {
+        diff::json(self)
+    }
+}
+
+fn own<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Own {
+    let names: Vec<String> = names.into_iter().map(Into::into).collect();
+    Own::new(&names)
 }
 
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} {} {:?} {}",
-            self.snapshot.process.executable,
-            self.top,
-            self.rank,
-            self.user_crates.len()
-        )
+        hot::text(self, f)
     }
 }
 
 impl fmt::Display for DiffReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(
-            f,
-            "{} {} {}",
-            self.diff.before.process.executable,
-            self.top,
-            self.user_crates.len()
-        )
+        diff::text(self, f)
     }
 }
+
+/// Said once, when the binary has symbols but no lines.
+const NO_LINES: &str = "note: this binary has no line tables, so sites are named by function only, and inlined \
+                        functions are missing. To see lines, add to Cargo.toml: [profile.release] debug = \
+                        \"line-tables-only\"";
+
+/// Said once, when nothing is resolved.
+const NO_SYMBOLS: &str = "note: the addresses are not resolved. Call Snapshot::resolve() before reporting, in a process \
+                          that runs the same build.";
+
+#[cfg(test)]
+mod tests;

@@ -31,21 +31,23 @@ impl fmt::Display for CollectionKind {
 }
 
 /// Where the leading library frames of a stack (innermost first) say which collection it builds: the position of the
-/// deciding frame. The iterator yields frames with their origin.
-pub(crate) fn deciding_frame<'a>(frames: impl Iterator<Item = (&'a Symbol, Origin)>) -> Option<usize> {
+/// deciding frame. The iterator yields, for each source frame, its origin and [`belongs_to_collection`].
+pub(crate) fn deciding_frame(frames: impl Iterator<Item = (Origin, bool)>) -> Option<usize> {
     let mut found = None;
-    for (at, (symbol, origin)) in frames.enumerate() {
+    for (at, (origin, belongs)) in frames.enumerate() {
         match origin {
             Origin::Tracker if found.is_none() => {}
-            Origin::Std => {
-                if base_kind(symbol).is_some() {
-                    found = Some(at);
-                }
-            }
+            Origin::Std if belongs => found = Some(at),
+            Origin::Std => {}
             Origin::Tracker | Origin::Dependency | Origin::User | Origin::Unknown => break,
         }
     }
     found
+}
+
+/// True when the frame, if it is the standard library's, is a method of a collection that can allocate.
+pub(crate) fn belongs_to_collection(symbol: &Symbol) -> bool {
+    base_kind(symbol).is_some()
 }
 
 /// The collection that one library frame belongs to.
@@ -188,12 +190,12 @@ fn parameters(symbol: &Symbol, kind: &str) -> Vec<String> {
         return Vec::new();
     };
     let arguments = split_arguments(arguments);
-    // A building block that is generic in its allocator only.
-    if arguments.first().is_some_and(|first| first == "Global") {
-        Vec::new()
-    } else {
-        arguments
-    }
+    // A building block that is generic in its allocator only; or the names of parameters, which say nothing.
+    let is_placeholder = |argument: &String| matches!(argument.as_bytes(), [b'A'..=b'Z']);
+    let says_nothing = arguments
+        .first()
+        .is_some_and(|first| first == "Global" || is_placeholder(first));
+    if says_nothing { Vec::new() } else { arguments }
 }
 
 /// Splits at the commas outside all brackets, and shortens each type.
@@ -356,6 +358,10 @@ mod tests {
     fn names_serve_where_files_are_missing() {
         for (function, expected) in [
             ("alloc::raw_vec::RawVec<T,A>::grow_one", "Vec"),
+            (
+                "<alloc::vec::Vec<T> as alloc::vec::spec_from_iter::SpecFromIter<T,I>>::from_iter",
+                "Vec",
+            ),
             ("<alloc::raw_vec::RawVec<u64>>::grow_one", "Vec<u64>"),
             ("hashbrown::map::HashMap<K,V,S,A>::insert", "HashMap"),
             (
@@ -419,11 +425,14 @@ mod tests {
             (frame("shop/src/main.rs"), Origin::User),
             (frame("library/std/src/collections/hash/map.rs"), Origin::Std),
         ];
-        assert_eq!(
-            deciding_frame(frames.iter().map(|(symbol, origin)| (symbol, *origin))),
-            Some(3)
-        );
-        let none = frames[5..].iter().map(|(symbol, origin)| (symbol, *origin));
-        assert_eq!(deciding_frame(none), None);
+        let deciding = |frames: &[(Symbol, Origin)]| {
+            deciding_frame(
+                frames
+                    .iter()
+                    .map(|(symbol, origin)| (*origin, belongs_to_collection(symbol))),
+            )
+        };
+        assert_eq!(deciding(&frames), Some(3));
+        assert_eq!(deciding(&frames[5..]), None);
     }
 }

@@ -1,41 +1,99 @@
 //! What is loaded in this process now: path, build id and load address of each module.
 //!
-//! Called by `Snapshot::resolve`, to tell whether an address of a snapshot means the same here. Read side. Invariant:
-//! a module is listed only when its file could be read and is the one that is mapped. Cost: a few small reads per
-//! module. Leaves out systems other than Linux, where the answer is "unknown".
+//! Called by `Snapshot::resolve`, to tell whether an address of a snapshot means the same here; [`identity`] also by
+//! whoever lists modules for a snapshot. Read side. Invariant: a module is listed only when its file could be read. Cost:
+//! a few small reads per module; one without a build id is hashed, a few milliseconds, the executable only once. Leaves
+//! out systems other than Linux, where the answer is "unknown".
 #![forbid(unsafe_code)]
 
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
+use std::sync::OnceLock;
 
 use crate::model::Module;
 
+/// The file of this process, also when its name has been given to another one since.
+const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
 /// The modules of this process, or `None` where the system does not tell.
-pub(super) fn modules() -> Option<Vec<Module>> {
+pub(crate) fn modules() -> Option<Vec<Module>> {
     if !cfg!(target_os = "linux") {
         return None;
     }
-    Some(modules_of(&fs::read_to_string("/proc/self/maps").ok()?))
+    let executable = fs::read_link(OWN_EXECUTABLE).ok();
+    let executable = executable.as_deref().and_then(|path| path.to_str()).unwrap_or_default();
+    Some(modules_of(&fs::read_to_string("/proc/self/maps").ok()?, executable))
 }
 
-fn modules_of(maps: &str) -> Vec<Module> {
+fn modules_of(maps: &str, executable: &str) -> Vec<Module> {
     let mut modules: Vec<Module> = Vec::new();
     for line in maps.lines() {
+        // The first mapping of a file starts at its offset 0; the same library may be loaded twice.
         let Some((start, path)) = first_mapping(line) else {
             continue;
         };
-        // The first mapping of a file starts at its offset 0; the same library may be loaded twice.
-        let Some(elf) = File::open(path).ok().and_then(|mut file| read_elf(&mut file)) else {
+        let file = if path == executable { OWN_EXECUTABLE } else { path };
+        let Some(elf) = File::open(file).ok().and_then(|mut file| read_elf(&mut file)) else {
             continue;
         };
-        let load_address = start.wrapping_sub(elf.first_address);
+        let build_id = if elf.build_id.is_empty() {
+            identity(file).unwrap_or_default()
+        } else {
+            elf.build_id
+        };
+        let path = path.strip_suffix(" (deleted)").unwrap_or(path).to_owned();
         modules.push(Module {
-            path: path.to_owned(),
-            build_id: elf.build_id,
-            load_address,
+            path,
+            build_id,
+            load_address: start.wrapping_sub(elf.first_address),
         });
     }
     modules
+}
+
+/// What tells one build of a module from another: the GNU build id, or `code-` and a hash of code and line tables
+/// where the linker wrote none (as Rust's default one does). `None` when the file cannot be read or is not ELF.
+///
+/// # Overhead
+/// Without a build id, reads the code and the line tables. The executable's answer is kept; ask for it as
+/// `/proc/self/exe`.
+pub(crate) fn identity(path: &str) -> Option<String> {
+    static OF_EXECUTABLE: OnceLock<Option<String>> = OnceLock::new();
+    let read = || {
+        let mut file = File::open(path).ok()?;
+        let elf = read_elf(&mut file)?;
+        if elf.build_id.is_empty() {
+            hash_of_code(&mut file, &elf)
+        } else {
+            Some(elf.build_id)
+        }
+    };
+    if path == OWN_EXECUTABLE {
+        OF_EXECUTABLE.get_or_init(read).clone()
+    } else {
+        read()
+    }
+}
+
+fn hash_of_code(file: &mut (impl Read + Seek), elf: &Elf) -> Option<String> {
+    let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+    let mut buffer = vec![0_u8; 1 << 16];
+    for &(offset, size) in elf.code.iter().chain(&elf.line_table) {
+        file.seek(SeekFrom::Start(offset)).ok()?;
+        let mut left = size;
+        while left > 0 {
+            let part = buffer.get_mut(..left.min(1 << 16) as usize)?;
+            file.read_exact(part).ok()?;
+            left -= part.len() as u64;
+            for word in part.chunks(8) {
+                let mut bytes = [0_u8; 8];
+                bytes[..word.len()].copy_from_slice(word);
+                hash = (hash.rotate_left(5) ^ u64::from_le_bytes(bytes)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+            }
+        }
+        hash = (hash.rotate_left(5) ^ size).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+    Some(format!("code-{hash:016x}"))
 }
 
 /// Start and path of a line of the memory map that maps the beginning of a file.
@@ -61,6 +119,10 @@ fn first_mapping(line: &str) -> Option<(u64, &str)> {
 
 struct Elf {
     build_id: String,
+    /// Offset and size in the file of the executable segments.
+    code: Vec<(u64, u64)>,
+    /// The same of `.debug_line`, where there is one.
+    line_table: Option<(u64, u64)>,
     /// Page of the first loaded segment's link-time address: 0 unless the module is linked to a fixed place.
     first_address: u64,
 }
@@ -69,6 +131,7 @@ struct Elf {
 fn read_elf(file: &mut (impl Read + Seek)) -> Option<Elf> {
     const LOAD: u32 = 1;
     const NOTE: u32 = 4;
+    const EXECUTABLE: u32 = 1;
     let mut header = [0_u8; 64];
     file.read_exact(&mut header).ok()?;
     let (magic, class, order) = (header.get(..4)?, header[4], header[5]);
@@ -86,12 +149,21 @@ fn read_elf(file: &mut (impl Read + Seek)) -> Option<Elf> {
 
     let mut elf = Elf {
         build_id: String::new(),
+        code: Vec::new(),
+        line_table: None,
         first_address: u64::MAX,
     };
     for entry in headers.chunks_exact(size) {
         let (offset, address, bytes) = (u64_at(entry, 8)?, u64_at(entry, 16)?, u64_at(entry, 32)?);
         match u32_at(entry, 0)? {
-            LOAD if elf.first_address == u64::MAX => elf.first_address = address & !0xfff,
+            LOAD => {
+                if elf.first_address == u64::MAX {
+                    elf.first_address = address & !0xfff;
+                }
+                if u32_at(entry, 4)? & EXECUTABLE != 0 {
+                    elf.code.push((offset, bytes));
+                }
+            }
             // A note segment is a few dozen bytes; a huge one is not worth reading.
             NOTE if elf.build_id.is_empty() && bytes <= 1 << 16 => {
                 let mut notes = vec![0_u8; bytes as usize];
@@ -102,7 +174,31 @@ fn read_elf(file: &mut (impl Read + Seek)) -> Option<Elf> {
             _ => {}
         }
     }
+    elf.line_table = section(file, &header, b".debug_line\0");
     (elf.first_address != u64::MAX).then_some(elf)
+}
+
+/// Offset and size of a section; `None` when it, or the whole table of sections, is missing.
+fn section(file: &mut (impl Read + Seek), header: &[u8], name: &[u8]) -> Option<(u64, u64)> {
+    let table = u64_at(header, 40)?;
+    let (size, count) = (usize::from(u16_at(header, 58)?), usize::from(u16_at(header, 60)?));
+    let names = usize::from(u16_at(header, 62)?);
+    if size < 64 {
+        return None;
+    }
+    let mut headers = vec![0_u8; size * count];
+    file.seek(SeekFrom::Start(table)).ok()?;
+    file.read_exact(&mut headers).ok()?;
+    let place = |entry: &[u8]| Some((u64_at(entry, 24)?, u64_at(entry, 32)?));
+    let (offset, bytes) = place(headers.chunks_exact(size).nth(names)?)?;
+    let mut strings = vec![0_u8; usize::try_from(bytes).ok().filter(|bytes| *bytes <= 1 << 20)?];
+    file.seek(SeekFrom::Start(offset)).ok()?;
+    file.read_exact(&mut strings).ok()?;
+    let is_it = |entry: &&[u8]| {
+        let start = u32_at(entry, 0).and_then(|at| strings.get(at as usize..));
+        start.is_some_and(|start| start.starts_with(name))
+    };
+    headers.chunks_exact(size).find(is_it).and_then(place)
 }
 
 /// Finds the GNU build id in a note segment.

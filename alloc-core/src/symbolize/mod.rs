@@ -15,8 +15,10 @@ use std::ffi::c_void;
 
 use crate::model::{Module, Snapshot, Symbol, file_name};
 
-pub(crate) use kinds::{CollectionKind, collection_kind, deciding_frame};
-pub(crate) use names::{Origin, Own, is_anonymous, short_function, short_path};
+pub(crate) use kinds::{belongs_to_collection, collection_kind, deciding_frame};
+#[allow(unused_imports, reason = "for whoever lists the modules of a snapshot")]
+pub(crate) use loaded::{identity, modules as loaded_modules};
+pub(crate) use names::{Origin, Own, enclosing_function, short_function, short_path};
 
 impl Snapshot {
     /// Fills [`Frame::symbols`](crate::model::Frame::symbols) from the debug information of this process.
@@ -31,24 +33,28 @@ impl Snapshot {
     /// # Overhead
     /// Reads the debug information of every module involved: tens of milliseconds, and tens of megabytes for that time.
     pub fn resolve(&mut self) {
-        match loaded::modules() {
-            Some(loaded) => resolve_where(self, |module| address_here(module?, &loaded)),
-            // Nobody tells what is loaded here: trust the addresses of this very process, and no others.
-            None if self.process.pid == std::process::id() => {
-                resolve_where(self, |module| Some(module.map_or(0, |module| module.load_address)));
-            }
-            None => {}
-        }
+        resolve(self);
     }
 }
 
-/// Where the module of a snapshot lies in this process.
-fn address_here(module: &Module, loaded: &[Module]) -> Option<u64> {
+/// What [`Snapshot::resolve`] does; a caller that can tell the tracker's own allocations apart does so around it.
+pub(crate) fn resolve(snapshot: &mut Snapshot) {
+    let own = snapshot.process.pid == std::process::id();
+    match loaded::modules() {
+        Some(loaded) => resolve_where(snapshot, |module| address_here(module?, &loaded, own)),
+        // Nobody tells what is loaded here: trust the addresses of this very process, and no others.
+        None if own => resolve_where(snapshot, |module| Some(module.map_or(0, |module| module.load_address))),
+        None => {}
+    }
+}
+
+/// Where the module of a snapshot lies in this process. `own`: the snapshot says that it is from this process.
+fn address_here(module: &Module, loaded: &[Module], own: bool) -> Option<u64> {
     let same_file = |candidate: &&Module| file_name(&candidate.path) == file_name(&module.path);
     let same_code = |candidate: &&Module| {
         if module.build_id.is_empty() {
             // Without a build id only the very same mapping is known to be the same code.
-            candidate.build_id.is_empty() && candidate.load_address == module.load_address
+            own && candidate.path == module.path && candidate.load_address == module.load_address
         } else {
             candidate.build_id == module.build_id
         }
@@ -117,19 +123,28 @@ mod tests {
     #[test]
     fn the_same_build_at_another_address_is_found() {
         let loaded = [module("/lib/libc.so", "cc", 0x100), module("/bin/app", "aa", 0x200)];
-        assert_eq!(address_here(&module("/bin/app", "aa", 0x999), &loaded), Some(0x200));
-        assert_eq!(
-            address_here(&module("/elsewhere/app", "aa", 0x999), &loaded),
-            Some(0x200)
-        );
+        for own in [true, false] {
+            assert_eq!(
+                address_here(&module("/bin/app", "aa", 0x999), &loaded, own),
+                Some(0x200)
+            );
+            assert_eq!(
+                address_here(&module("/elsewhere/app", "aa", 0x999), &loaded, own),
+                Some(0x200)
+            );
+        }
     }
 
     #[test]
     fn another_build_is_never_taken_for_this_one() {
-        let loaded = [module("/bin/app", "aa", 0x200), module("/bin/plain", "", 0x300)];
-        assert_eq!(address_here(&module("/bin/app", "bb", 0x200), &loaded), None);
-        assert_eq!(address_here(&module("/bin/app", "", 0x200), &loaded), None);
-        assert_eq!(address_here(&module("/bin/plain", "", 0x301), &loaded), None);
-        assert_eq!(address_here(&module("/bin/plain", "", 0x300), &loaded), Some(0x300));
+        let loaded = [module("/bin/app", "aa", 0x200), module("/bin/plain", "bb", 0x300)];
+        assert_eq!(address_here(&module("/bin/app", "bb", 0x200), &loaded, true), None);
+        assert_eq!(address_here(&module("/bin/plain", "", 0x301), &loaded, true), None);
+        assert_eq!(address_here(&module("/opt/plain", "", 0x300), &loaded, true), None);
+        assert_eq!(address_here(&module("/bin/plain", "", 0x300), &loaded, false), None);
+        assert_eq!(
+            address_here(&module("/bin/plain", "", 0x300), &loaded, true),
+            Some(0x300)
+        );
     }
 }

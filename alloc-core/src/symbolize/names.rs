@@ -13,11 +13,11 @@ pub(crate) enum Origin {
     Tracker,
     /// The standard library, hashbrown included.
     Std,
-    /// A crate from a registry or a git checkout, or code that is not Rust.
+    /// A crate from a registry or a git checkout, C code that it brings included.
     Dependency,
     /// The user's own.
     User,
-    /// The symbols say nothing.
+    /// The C library, or symbols that do not say.
     Unknown,
 }
 
@@ -62,8 +62,11 @@ fn default_origin(symbol: &Symbol) -> Origin {
         Origin::Tracker
     } else if is_std_file(&file) {
         Origin::Std
-    } else if !file.ends_with(".rs") || is_fetched_file(&file) {
+    } else if is_fetched_file(&file) {
         Origin::Dependency
+    } else if !file.ends_with(".rs") {
+        // The C library, mostly: below `main`, or in a callback.
+        Origin::Unknown
     } else {
         Origin::User
     }
@@ -144,9 +147,8 @@ fn is_of_crate(symbol: &Symbol, name: &str) -> bool {
     symbol.file.split(['/', '\\']).any(|part| {
         let part = part.replace('-', "_");
         // `name`, or `name-1.2.3` as in a registry.
-        part.strip_prefix(name).is_some_and(|rest| {
-            rest.is_empty() || rest.strip_prefix('_').is_some_and(|version| starts_with_digit(version))
-        })
+        part.strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix('_').is_some_and(starts_with_digit))
     })
 }
 
@@ -179,9 +181,34 @@ pub(crate) fn short_function(function: &str) -> String {
     }
 }
 
-/// True when the name says only that it is a closure or an async body, and not of what.
-pub(crate) fn is_anonymous(function: &str) -> bool {
-    function.starts_with('{')
+/// The function that a nameless closure or async body was written in, where a frame outside it tells.
+///
+/// With line tables only, the frame of a closure is called `{closure#0}` and nothing more; but whoever runs it is
+/// generic over it, and spells its type: `map_fold<u64, shop::fraud::rules::{closure_env#0}, ..>`.
+pub(crate) fn enclosing_function<'a>(function: &str, outside: impl Iterator<Item = &'a str>) -> Option<String> {
+    /// Frames outside that are searched; adapters rarely nest deeper.
+    const REACH: usize = 16;
+    let (kind, number) = function.strip_prefix('{')?.split_once('#')?;
+    let number = number.split_once('}')?.0;
+    let type_name = format!("::{{{kind}_env#{number}}}");
+    for name in outside.take(REACH) {
+        for (at, _) in name.match_indices(&type_name) {
+            let path = &name[..at];
+            let start = path
+                .rfind(|c: char| !(c.is_alphanumeric() || "_:{}#".contains(c)))
+                .map_or(0, |at| at + path[at..].chars().next().map_or(1, char::len_utf8));
+            let path = &path[start..];
+            let library = ["std::", "core::", "alloc::", "hashbrown::", "alloc_core::"];
+            if !path.is_empty() && !library.iter().any(|start| path.starts_with(start)) {
+                return Some(short_function(path)).filter(|name| name != "closure" && name != "async body");
+            }
+        }
+        // The next nameless body belongs to somebody else.
+        if name.starts_with('{') {
+            break;
+        }
+    }
+    None
 }
 
 fn last_segment(path: &str) -> &str {
@@ -291,7 +318,11 @@ mod tests {
                 "/home/me/.cargo/git/checkouts/tokio-12/abc/tokio/src/lib.rs",
                 Origin::Dependency,
             ),
-            ("./csu/libc-start.c", Origin::Dependency),
+            ("./csu/libc-start.c", Origin::Unknown),
+            (
+                "/x/registry/src/i/libsqlite3-sys-0.30.1/sqlite3/sqlite3.c",
+                Origin::Dependency,
+            ),
             (
                 "/home/me/.cargo/registry/src/index-1/alloc-core-0.1.0/src/record/gate.rs",
                 Origin::Tracker,
@@ -371,6 +402,21 @@ mod tests {
         ] {
             assert_eq!(short_function(long), short, "{long}");
         }
+    }
+
+    #[test]
+    fn a_nameless_body_is_named_by_the_type_of_whoever_runs_it() {
+        let name = |function: &str, outside: &[&str]| enclosing_function(function, outside.iter().copied());
+        let fold = "fold<u64, Map<Range<u64>, shop::fraud::rules::{closure_env#0}>, core::iter::x::{closure_env#0}>";
+        assert_eq!(name("{closure#0}", &["f", fold]).as_deref(), Some("fraud::rules"));
+        assert_eq!(name("{closure#1}", &["f", fold]), None);
+        assert_eq!(name("{closure#0}", &["for_each<core::iter::x::{closure_env#0}>"]), None);
+        assert_eq!(name("{closure#0}", &["{closure#0}<u8>", fold]), None);
+        let poll = "poll<shop::pay::handler::{async_fn_env#0}>";
+        assert_eq!(name("{async_fn#0}", &[poll]).as_deref(), Some("pay::handler"));
+        let block = "poll<shop::pay::handler::{async_fn#0}::{async_block_env#0}>";
+        assert_eq!(name("{async_block#0}", &[block]).as_deref(), Some("pay::handler"));
+        assert_eq!(name("handler", &[poll]), None);
     }
 
     #[test]

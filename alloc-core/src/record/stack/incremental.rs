@@ -25,7 +25,7 @@
 //!
 //! LIMIT: a signal handler's walk ends at the signal trampoline, marked truncated.
 
-use core::arch::naked_asm;
+use core::arch::{asm, naked_asm};
 
 use super::rules::{self, Rule};
 use super::{Captured, MAX_DEPTH, finish, modules};
@@ -79,15 +79,14 @@ pub(super) struct State {
     fresh_count: usize,
     /// The one frame of a foreign stack.
     foreign_pc: usize,
-    /// Frames of the last capture that are handed out.
-    len: usize,
+    /// What the last capture was asked for.
+    depth: usize,
     /// Multiplier of the hash to the power of `power_of`.
     power: u64,
     power_of: usize,
     epoch: u32,
     /// Why there is no frame outside frame 0.
     outside: Outside,
-    truncated: bool,
     foreign: bool,
     sp: [usize; CHUNK + FRAMES],
     pc: [usize; CHUNK + FRAMES],
@@ -99,7 +98,8 @@ pub(super) struct State {
     saved: [Saved; RBP_CHUNK + FRAMES + 1],
     /// Where to look for a remembered frame, by stack pointer. A hint: what it says is checked.
     index: [u8; PLACES],
-    fresh: [Fresh; FRAMES],
+    /// The first entry is none: its rule restores nothing.
+    fresh: [Fresh; 1 + FRAMES],
 }
 
 /// What lies outside the outermost remembered frame.
@@ -138,10 +138,16 @@ pub(super) fn init_thread(state: &mut State) {
 impl State {
     pub(super) fn frames(&self) -> impl Iterator<Item = usize> {
         let last = CHUNK + self.count;
-        (1..=self.len).filter_map(move |back| match self.foreign {
+        (1..=self.len()).filter_map(move |back| match self.foreign {
             true => Some(self.foreign_pc),
             false => self.pc.get(last.wrapping_sub(back)).copied(),
         })
+    }
+
+    /// Frames of the last capture that are handed out.
+    #[inline(always)]
+    fn len(&self) -> usize {
+        if self.foreign { 1 } else { self.count.min(self.depth) }
     }
 
     /// Frames of the last capture that had to be stepped through.
@@ -154,11 +160,12 @@ impl State {
 #[inline(always)]
 pub(super) fn capture(state: &mut State, depth: usize) -> Captured {
     // SAFETY: `state` is a valid reference for the duration of the call.
-    let hash = unsafe { enter(state, depth) };
+    let hash = unsafe { enter(state, depth.clamp(1, MAX_DEPTH)) };
+    let truncated = !state.foreign && (state.count > state.depth || state.outside != Outside::Nothing);
     Captured {
         hash,
-        len: state.len,
-        truncated: state.truncated,
+        len: state.len(),
+        truncated,
         foreign: state.foreign,
     }
 }
@@ -207,28 +214,32 @@ const BASE: u64 = 0xD134_2543_DE82_EF95;
 unsafe extern "sysv64" fn walk(state: *mut State, depth: usize, entry: usize, rbp: usize) -> u64 {
     // SAFETY: the caller's promise.
     let state = unsafe { &mut *state };
-    let depth = depth.clamp(1, MAX_DEPTH);
+
     // SAFETY: `entry` is readable in either case, being the running stack's pointer.
     let pc = unsafe { read(entry) };
     // `room` is the stack's size less a word: what the return address at `entry` needs.
     if entry.wrapping_sub(state.low) > state.room {
         return foreign(state, pc);
     }
-    let epoch = modules::epoch();
-    if state.epoch != epoch {
-        state.epoch = epoch;
-        state.count = 0;
+    if state.epoch != modules::epoch() {
+        // SAFETY: the caller's promise.
+        return unsafe { walk_afresh(state, depth, entry, rbp) };
     }
     // SAFETY: low <= entry <= top - 8, and everything above `entry` is live frames.
-    let Some((fresh, matched)) = (unsafe { step(state, depth, pc, entry + 8, rbp) }) else {
-        // SAFETY: the same promises.
+    let Some(Steps {
+        fresh,
+        mut kept,
+        rbp: last_rbp,
+        rules,
+    }) = (unsafe { step(state, depth, pc, entry + 8, rbp) })
+    else {
+        // SAFETY: the caller's promise.
         return unsafe { walk_afresh(state, depth, entry, rbp) };
     };
-    let mut kept = matched.kept;
     if kept + fresh > FRAMES {
         kept = shift(state, kept, fresh);
     }
-    remember(state, kept, fresh, matched.slot, matched.rbp);
+    remember(state, kept, fresh, last_rbp, rules);
     let count = kept + fresh;
     state.count = count;
     state.fresh_count = fresh;
@@ -236,14 +247,11 @@ unsafe extern "sysv64" fn walk(state: *mut State, depth: usize, entry: usize, rb
     // `count` is at least 1: the innermost frame is always fresh or kept.
     // SAFETY: 1 <= count <= FRAMES.
     let all = unsafe { *state.hash.get_unchecked(count - 1) };
+    state.depth = depth;
     if count <= depth {
-        state.len = count;
-        state.truncated = state.outside != Outside::Nothing;
-        return finish(all, state.truncated, false);
+        return finish(all, state.outside != Outside::Nothing, false);
     }
-    state.len = depth;
-    state.truncated = true;
-    // SAFETY: depth < count <= FRAMES.
+    // SAFETY: 1 <= depth < count <= FRAMES.
     let outer = unsafe { *state.hash.get_unchecked(count - depth - 1) };
     if state.power_of != depth {
         state.power_of = depth;
@@ -260,59 +268,78 @@ unsafe extern "sysv64" fn walk(state: *mut State, depth: usize, entry: usize, rb
 #[inline(never)]
 unsafe fn walk_afresh(state: &mut State, depth: usize, entry: usize, rbp: usize) -> u64 {
     state.count = 0;
-    // SAFETY: the caller's promise.
+    state.epoch = modules::epoch();
+    // SAFETY: the caller's promise. It comes back here only if the epoch moves again: with no frames remembered, `step`
+    // always has a result.
     unsafe { walk(state, depth, entry, rbp) }
 }
 
-/// Where stepping met what was remembered.
-struct Match {
-    /// Remembered frames that are still right, the one that was met included.
-    kept: usize,
-    /// If `rbp` was loaded in the step that led there: the slot, else 0; and its value.
-    slot: usize,
-    rbp: usize,
+/// Keeps the compiler from taking a condition apart into several branches, each hard to predict.
+#[inline(always)]
+fn opaque(mut value: usize) -> usize {
+    // SAFETY: no instruction at all.
+    unsafe { asm!("/* {0} */", inout(reg) value, options(pure, nomem, nostack, preserves_flags)) };
+    value
 }
 
-/// Steps outwards from a state, into `state.fresh`, until a remembered frame or the end is met. Returns the number of
-/// fresh frames, or `None` if the frames that are left are fewer than `depth` asks for while more exist.
+/// What stepping found.
+struct Steps {
+    /// Frames that were met, in `State::fresh`, innermost first.
+    fresh: usize,
+    /// Remembered frames that are still right, the one where stepping ended included.
+    kept: usize,
+    /// The last value of `rbp`.
+    rbp: usize,
+    /// All rules that were used, put together.
+    rules: Rule,
+}
+
+/// Steps outwards from a state, into `state.fresh`, until a remembered frame or the end is met. `None` if the frames
+/// that are left are fewer than `depth` asks for while more exist.
 ///
 /// # Safety
-/// `[sp, top)` must be readable and hold no reference's data.
+/// `[sp, top)` must be readable.
 #[inline(always)]
-unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize) -> Option<(usize, Match)> {
-    let (mut pc, mut sp, mut rbp, mut slot) = (pc, sp, rbp, 0);
+unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize) -> Option<Steps> {
+    let (mut pc, mut sp, mut rbp) = (pc, sp, rbp);
     let mut fresh = 0;
     let mut limit = state.count;
+    let mut rules = Rule::STOP;
     loop {
-        // SAFETY: the mask keeps the place below PLACES.
-        let candidate = usize::from(unsafe { *state.index.get_unchecked((sp >> 4) & (PLACES - 1)) });
-        if candidate < limit {
+        // SAFETY: the mask keeps the place below PLACES; what the index holds is below FRAMES.
+        let (candidate, differs) = unsafe {
+            let candidate = usize::from(*state.index.get_unchecked((sp >> 4) & (PLACES - 1)));
+            let (its_sp, its_pc) = (
+                state.sp.get_unchecked(CHUNK + candidate),
+                state.pc.get_unchecked(CHUNK + candidate),
+            );
+            (candidate, (its_sp ^ sp) | (its_pc ^ pc) | usize::from(candidate >= limit))
+        };
+        if opaque(differs) == 0 {
             // SAFETY: candidate < limit <= count <= FRAMES.
-            let differs = unsafe {
-                let need = 0usize.wrapping_sub((*state.need.get_unchecked(candidate) & 1) as usize);
-                (*state.sp.get_unchecked(CHUNK + candidate) ^ sp)
-                    | (*state.pc.get_unchecked(CHUNK + candidate) ^ pc)
-                    | ((*state.rbp.get_unchecked(candidate) ^ rbp) & need)
+            let (need, its_rbp) = unsafe {
+                (
+                    *state.need.get_unchecked(candidate),
+                    *state.rbp.get_unchecked(candidate),
+                )
             };
-            if differs == 0 {
+            if need & 1 == 0 || its_rbp == rbp {
                 let count = candidate + 1 + fresh;
-                if state.outside == Outside::Dropped && count <= depth {
+                if count <= depth && state.outside == Outside::Dropped {
                     return None;
                 }
                 // One more than is handed out: that there is one more is what `truncated` says.
                 let from = count.saturating_sub(depth + 1).min(candidate);
                 // SAFETY: the candidate is a remembered frame at `sp`, so by INVARIANT (order) all frames outside it
                 // lie in (sp, top]; and from <= candidate < count.
-                match unsafe { verify(state, from, candidate) } {
+                match unsafe { verify(state, from, candidate, need) } {
                     None => {
-                        return Some((
+                        return Some(Steps {
                             fresh,
-                            Match {
-                                kept: candidate + 1,
-                                slot,
-                                rbp,
-                            },
-                        ));
+                            kept: candidate + 1,
+                            rbp,
+                            rules,
+                        });
                     }
                     Some(changed) => limit = changed,
                 }
@@ -320,76 +347,57 @@ unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize
         }
         if fresh == FRAMES {
             state.outside = Outside::Dropped;
-            return Some((
-                fresh,
-                Match {
-                    kept: 0,
-                    slot: 0,
-                    rbp: 0,
-                },
-            ));
+            break;
         }
         let rule = rules::rule(pc);
         // SAFETY: fresh < FRAMES.
-        unsafe { *state.fresh.get_unchecked_mut(fresh) = Fresh { pc, sp, rbp, rule } };
+        unsafe { *state.fresh.get_unchecked_mut(1 + fresh) = Fresh { pc, sp, rbp, rule } };
         fresh += 1;
+        rules = rules.or(rule);
         if !rule.steps() {
             state.outside = if rule.is_outermost() {
                 Outside::Nothing
             } else {
                 Outside::Unreachable
             };
-            return Some((
-                fresh,
-                Match {
-                    kept: 0,
-                    slot: 0,
-                    rbp: 0,
-                },
-            ));
+            if pc == 0 {
+                // Not a frame: the word outside the first function of a stack that starts without unwind information.
+                fresh -= 1;
+                state.outside = Outside::Nothing;
+            }
+            break;
         }
         let base = if rule.uses_rbp() { rbp } else { sp };
-        // Base in [sp, top], checked first, so that adding an offset (below 2^19) cannot wrap; sp <= top throughout.
         let cfa = base.wrapping_add(rule.offset());
-        if base.wrapping_sub(sp) > state.top.wrapping_sub(sp) || cfa > state.top {
+        let slot = cfa.wrapping_sub(rule.slot());
+        // Signed, as `cfa` may be any number up to `top`, and `slot` up to 8 KiB less, below zero included; user-space
+        // addresses are positive.
+        if cfa > state.top || (slot as isize) < sp as isize {
             state.outside = Outside::Unreachable;
-            return Some((
-                fresh,
-                Match {
-                    kept: 0,
-                    slot: 0,
-                    rbp: 0,
-                },
-            ));
+            break;
         }
-        // SAFETY: a rule that steps has 8 <= slot() <= offset() and 8 <= offset(), so both words lie in [base, cfa),
-        // and sp <= base < cfa <= top.
-        let (above, saved) = unsafe { (read(cfa - 8), read(cfa - rule.slot())) };
-        if above == 0 {
-            // The end of a stack whose first function has no unwind information of its own.
-            state.outside = Outside::Nothing;
-            return Some((
-                fresh,
-                Match {
-                    kept: 0,
-                    slot: 0,
-                    rbp: 0,
-                },
-            ));
-        }
+        // SAFETY: sp <= slot < cfa <= top, and the return address lies in the last word of that: slot() is 8 at least.
+        let (above, saved) = unsafe { (read(cfa - 8), read(slot)) };
         pc = above;
-        slot = if rule.restores_rbp() { cfa - rule.slot() } else { 0 };
-        rbp = if rule.restores_rbp() { saved } else { rbp };
+        rbp ^= (rbp ^ saved) & opaque(rule.restores_rbp_mask());
         sp = cfa;
     }
+    Some(Steps {
+        fresh,
+        kept: 0,
+        rbp,
+        rules,
+    })
 }
 
-/// Checks that the stack still holds what frames `from..to` were made from. Returns the innermost that differs.
+/// Checks that the stack still holds what frames `from..to` were made from. Returns the innermost that differs. `last`
+/// is what frame `to` needs.
 ///
 /// # Safety
 /// `from <= to < count`, and `[sp of frame to, top)` must be readable.
-#[inline(always)]
-unsafe fn verify(state: &State, from: usize, to: usize) -> Option<usize> {
+// Not inlined: the registers it needs are missing in the loop that calls it. PERF: 20 instructions a capture.
+#[inline(never)]
+unsafe fn verify(state: &State, from: usize, to: usize, last: u32) -> Option<usize> {
     // Ends of the chunks, counted from the start of the arrays, which begin with CHUNK entries that pass.
     let mut end = CHUNK + to;
     let mut differs = 0;
@@ -408,8 +416,8 @@ unsafe fn verify(state: &State, from: usize, to: usize) -> Option<usize> {
         end -= CHUNK;
     }
     // SAFETY: from <= to < count <= FRAMES.
-    let (first, last) = unsafe { (*state.need.get_unchecked(from) >> 1, *state.need.get_unchecked(to) >> 1) };
-    let (first, mut end) = (RBP_CHUNK + first as usize, RBP_CHUNK + last as usize);
+    let first = unsafe { *state.need.get_unchecked(from) };
+    let (first, mut end) = (RBP_CHUNK + (first >> 1) as usize, RBP_CHUNK + (last >> 1) as usize);
     while end > first {
         for back in 1..=RBP_CHUNK {
             // SAFETY: there is at most one entry a frame, so RBP_CHUNK < end <= RBP_CHUNK + FRAMES; slots are words of
@@ -419,7 +427,7 @@ unsafe fn verify(state: &State, from: usize, to: usize) -> Option<usize> {
                 differs |= read(saved.slot) ^ saved.rbp;
             }
         }
-        end = end.saturating_sub(RBP_CHUNK);
+        end -= RBP_CHUNK;
     }
     if differs == 0 {
         return None;
@@ -455,50 +463,73 @@ unsafe fn find_change(state: &State, from: usize, to: usize) -> Option<usize> {
     None
 }
 
-/// Appends the fresh frames to the `kept` remembered ones; `slot` and `rbp` are those of the innermost kept frame.
+/// Appends the fresh frames to the `kept` remembered ones. `rbp` is its value in the innermost kept frame; `rules` are
+/// all rules of the fresh ones.
 #[inline(always)]
-fn remember(state: &mut State, kept: usize, fresh: usize, slot: usize, rbp: usize) {
-    let (mut hash, mut need, mut entries) = (0, 0, 0usize);
+fn remember(state: &mut State, kept: usize, fresh: usize, rbp: usize, rules: Rule) {
+    let (mut hash, mut need) = (0, 0);
     if kept > 0 {
         // SAFETY: kept <= FRAMES.
         unsafe {
             hash = *state.hash.get_unchecked(kept - 1);
-            let word = *state.need.get_unchecked(kept - 1);
-            need = word & 1;
-            entries = (word >> 1) as usize;
-            *state.saved.get_unchecked_mut(RBP_CHUNK + entries) = Saved { slot, rbp };
-            entries += usize::from(need != 0 && slot != 0);
+            need = *state.need.get_unchecked(kept - 1);
         }
+    }
+    if need & 1 != 0 || rules.uses_rbp() {
+        return remember_rbp(state, kept, fresh, rbp, hash, need);
+    }
+    // No fresh frame depends on rbp: the common case without frame pointers.
+    for at in kept..kept + fresh {
+        // SAFETY: kept + fresh <= FRAMES.
+        unsafe {
+            let Fresh { pc, sp, .. } = *state.fresh.get_unchecked(kept + fresh - at);
+            hash = hash.wrapping_mul(BASE).wrapping_add(share(pc));
+            *state.sp.get_unchecked_mut(CHUNK + at) = sp;
+            *state.pc.get_unchecked_mut(CHUNK + at) = pc;
+            *state.hash.get_unchecked_mut(at) = hash;
+            *state.need.get_unchecked_mut(at) = need;
+            *state.index.get_unchecked_mut((sp >> 4) & (PLACES - 1)) = at as u8;
+        }
+    }
+}
+
+/// [`remember`], with the saved values of `rbp` that frames depend on. `hash` and `need` are those of the innermost kept
+/// frame.
+#[inline(always)]
+fn remember_rbp(state: &mut State, kept: usize, fresh: usize, rbp: usize, mut hash: u64, need: u32) {
+    let mut entries = (need >> 1) as usize;
+    let mut need = need & 1;
+    // A frame's value of rbp was loaded by the rule of the next frame inside, or not at all: then the entry written here
+    // does not count, and is overwritten.
+    // SAFETY: fresh <= FRAMES.
+    let mut rule = unsafe { state.fresh.get_unchecked(fresh).rule };
+    if kept > 0 {
+        // The innermost kept frame is reached by another path now, which may have saved its rbp elsewhere.
+        // SAFETY: kept <= FRAMES, and there are fewer entries than frames.
+        unsafe {
+            let slot = state.sp.get_unchecked(CHUNK + kept - 1).wrapping_sub(rule.slot());
+            *state.saved.get_unchecked_mut(RBP_CHUNK + entries) = Saved { slot, rbp };
+        }
+        entries += (need & rule.restores_rbp_bit()) as usize;
     }
     for at in kept..kept + fresh {
         // SAFETY: kept + fresh <= FRAMES; entries grows by at most one a frame.
         unsafe {
-            let back = kept + fresh - 1 - at;
-            let frame = *state.fresh.get_unchecked(back);
-            let rule = frame.rule;
-            hash = hash.wrapping_mul(BASE).wrapping_add(share(frame.pc));
-            need = if rule.uses_rbp() {
-                1
-            } else if rule.restores_rbp() {
-                0
-            } else {
-                need
-            };
-            *state.sp.get_unchecked_mut(CHUNK + at) = frame.sp;
-            *state.pc.get_unchecked_mut(CHUNK + at) = frame.pc;
-            *state.rbp.get_unchecked_mut(at) = frame.rbp;
+            let Fresh { pc, sp, rbp, rule: own } = *state.fresh.get_unchecked(kept + fresh - at);
+            rule = state.fresh.get_unchecked(kept + fresh - at - 1).rule;
+            hash = hash.wrapping_mul(BASE).wrapping_add(share(pc));
+            need = if own.touches_rbp() { own.uses_rbp_bit() } else { need };
+            *state.sp.get_unchecked_mut(CHUNK + at) = sp;
+            *state.pc.get_unchecked_mut(CHUNK + at) = pc;
+            *state.rbp.get_unchecked_mut(at) = rbp;
             *state.hash.get_unchecked_mut(at) = hash;
             *state.need.get_unchecked_mut(at) = (entries as u32) << 1 | need;
-            *state.index.get_unchecked_mut((frame.sp >> 4) & (PLACES - 1)) = at as u8;
-            // The frame's own value of rbp was loaded by the rule of the next frame inside.
-            if back > 0 {
-                let inner = state.fresh.get_unchecked(back - 1).rule;
-                *state.saved.get_unchecked_mut(RBP_CHUNK + entries) = Saved {
-                    slot: frame.sp.wrapping_sub(inner.slot()),
-                    rbp: frame.rbp,
-                };
-                entries += usize::from(inner.restores_rbp()) & need as usize;
-            }
+            *state.index.get_unchecked_mut((sp >> 4) & (PLACES - 1)) = at as u8;
+            *state.saved.get_unchecked_mut(RBP_CHUNK + entries) = Saved {
+                slot: sp.wrapping_sub(rule.slot()),
+                rbp,
+            };
+            entries += (need & rule.restores_rbp_bit()) as usize;
         }
     }
 }
@@ -532,8 +563,7 @@ fn shift(state: &mut State, kept: usize, fresh: usize) -> usize {
 #[inline(never)]
 fn foreign(state: &mut State, pc: usize) -> u64 {
     state.foreign_pc = pc;
-    state.len = 1;
-    state.truncated = false;
+
     state.foreign = true;
     finish(share(pc), false, true)
 }

@@ -100,7 +100,5 @@ fn mix(hash: u64, pc: usize) -> u64 {
 #[inline]
 fn finish(hash: u64, truncated: bool, foreign: bool) -> u64 {
     let flagged = hash ^ (u64::from(truncated) << 62) ^ (u64::from(foreign) << 63);
-    let spread = (flagged ^ (flagged >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93);
-    let hash = spread ^ (spread >> 29);
-    if hash == 0 { 1 } else { hash }
+    (flagged ^ (flagged >> 32)).wrapping_mul(0xD6E8_FEB8_6659_FD93).max(1)
 }
