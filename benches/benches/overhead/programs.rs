@@ -335,7 +335,7 @@ pub(super) fn threads(options: Options) -> Vec<Row> {
     let mut rows = Vec::new();
     for (workload, mode, passes) in [
         ("pair", "scopes", 10),
-        ("churn", "scopes", 1),
+        ("churn", "scopes", 4),
         ("mix_expr", "exact", 2),
         ("json", "exact", 1),
     ] {
@@ -355,28 +355,26 @@ pub(super) fn threads(options: Options) -> Vec<Row> {
                 }
             }
         }
-        for (clock, times) in ["CPU", "wall"].iter().zip(&times) {
-            // Differences of neighbouring rounds are too unsteady to be divided: the medians are.
-            let added = |pick: usize| Summary::of_differences(&times[pick + 1], &times[pick]);
-            let (one, two) = (added(0), added(2));
-            let relative = Summary {
-                median: two.median / one.median,
-                low: two.low / one.median,
-                high: two.high / one.median,
-                count: two.count,
-            };
-            let name = format!("{workload} in {mode}: added with 2 threads / with 1, {clock} time");
-            rows.push(if *clock == "CPU" {
-                Row::judged(name, "x", Targets::at_most(1.2, 1.0), relative)
-            } else {
-                Row::info(name, "x", relative)
-            });
-            let slowdown = Summary::of_ratios(&times[2], &times[0]);
-            rows.push(Row::info(
-                format!("{workload}: bare with 2 threads / with 1, {clock} time"),
-                "x",
-                slowdown,
-            ));
+        let [cpu, wall] = &times[..] else {
+            unreachable!("there are two clocks");
+        };
+        // Differences of neighbouring rounds are too unsteady to be divided: their medians are.
+        let added = |pick: usize| Summary::of_differences(&cpu[pick + 1], &cpu[pick]);
+        let (one, two) = (added(0), added(2));
+        let relative = Summary {
+            median: two.median / one.median,
+            low: two.low / one.median,
+            high: two.high / one.median,
+            count: two.count,
+        };
+        let name = format!("{workload} in {mode}: added with 2 threads / with 1");
+        rows.push(Row::judged(name, "x", Targets::at_most(1.2, 1.0), relative));
+        for (clock, times) in [("CPU", cpu), ("wall", wall)] {
+            for (name, pick) in [("bare", 0), (mode, 1)] {
+                let slowdown = Summary::of_ratios(&times[pick + 2], &times[pick]);
+                let name = format!("{workload}: {name} with 2 threads / with 1, {clock} time");
+                rows.push(Row::info(name, "x", slowdown));
+            }
         }
     }
     rows
