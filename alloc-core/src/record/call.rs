@@ -317,7 +317,10 @@ fn release(thread: &ThreadState, slot: u32) {
 /// Gives back a record and what hangs on it: nobody asks for its figures any more.
 #[cold]
 pub(crate) fn abandon(thread: &ThreadState, stamp: Stamp) {
-    let Some(owner) = record_of(stamp) else { return };
+    let Some(owner) = record_of(stamp).filter(|owner| generation_of(owner.released.word()) == stamp.generation())
+    else {
+        return;
+    };
     let mut slot = owner.alias_head.load(Ordering::Relaxed);
     while let Some(alias) = record(slot).filter(|_| slot != 0) {
         let next = alias.next.load(Ordering::Relaxed);

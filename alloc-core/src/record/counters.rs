@@ -133,7 +133,7 @@ pub(crate) struct GrowthRow {
 #[derive(Default)]
 #[repr(C, align(64))]
 pub(crate) struct NodeRow {
-    /// Calls of this node now on this thread's stack: more than none makes the next one recursive.
+    /// Depth of the outermost call of this node on this thread's stack, 0 for none: with it the next call is recursive.
     pub(crate) open: Counter,
     /// Calls begun, recursive ones included.
     pub(crate) entered: Counter,

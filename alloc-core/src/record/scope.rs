@@ -396,7 +396,9 @@ impl Frame {
         thread.depth.store(depth, Ordering::Relaxed);
         thread.set_scope(row);
         thread.call_max.set(net as u64);
-        row.open.set(row.open.get() + 1);
+        if !is_recursive {
+            row.open.set(u64::from(depth));
+        }
         frame
     }
 
@@ -413,22 +415,33 @@ impl Frame {
         self.thread.depth.load(Ordering::Relaxed) == self.depth && ptr::eq(self.thread.scope(), self.row)
     }
 
-    /// Leaves a scope that is not the innermost, or was left before with an outer one.
+    /// Leaves a scope that is not the innermost, or was left before with an outer one. LIMIT: its call has no figures.
     #[cold]
     #[inline(never)]
     fn leave_out_of_order(&self) {
-        if self.thread.depth.load(Ordering::Relaxed) > self.depth {
-            // Scopes inside are still open: they end with this one. LIMIT: its call has no figures.
+        let thread = self.thread;
+        if thread.depth.load(Ordering::Relaxed) > self.depth {
+            // Scopes inside are still open: they end with this one.
+            let inner = thread.stamp();
             self.leave();
-            if !self.is_recursive() {
-                call::abandon(self.thread, self.thread.stamp());
-                self.resume_outer(0, 0);
+            self.resume_outer(0, 0);
+            if inner != thread.stamp() {
+                call::abandon(thread, inner);
             }
         } else {
-            self.row.open.set(self.row.open.get() - 1);
-            if !self.is_recursive() {
-                call::abandon(self.thread, self.outer_stamp());
+            self.close_node();
+            let outer = self.outer_stamp();
+            if !self.is_recursive() && outer != thread.stamp() {
+                call::abandon(thread, outer);
             }
+        }
+    }
+
+    /// The node has no open call on this thread any more, if this was the one.
+    #[inline(always)]
+    fn close_node(&self) {
+        if self.row.open.get() == u64::from(self.depth) && !self.is_recursive() {
+            self.row.open.set(0);
         }
     }
 
@@ -441,7 +454,7 @@ impl Frame {
         thread.call_max.set(highest.max(self.outer_call_max) as u64);
         thread.depth.store(self.depth - 1, Ordering::Relaxed);
         thread.set_scope(self.outer_scope);
-        self.row.open.set(self.row.open.get() - 1);
+        self.close_node();
         Measured {
             allocations: thread.allocations.get().wrapping_sub(self.entry_allocations),
             bytes: thread.granted.get().wrapping_sub(self.entry_granted),
@@ -529,6 +542,13 @@ struct Figures {
     peak: u64,
 }
 
+/// True when a call of the node is open on this thread's stack. (A depth beyond the present one is that of a forgotten guard.)
+#[inline(always)]
+fn is_open_on(thread: &ThreadState, row: &NodeRow) -> bool {
+    let open = row.open.get();
+    open != 0 && open <= u64::from(thread.depth.load(Ordering::Relaxed))
+}
+
 /// A record that the thread has ready.
 #[inline(always)]
 fn ready_stamp(thread: &ThreadState) -> Option<Stamp> {
@@ -578,7 +598,7 @@ pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
         };
     };
     row.entered.add(1);
-    let is_recursive = row.open.get() != 0;
+    let is_recursive = is_open_on(thread, row);
     // PERF: built in place; a frame copied from one `Option` to another cost 40 instructions.
     let guard = ScopeGuard {
         frame: Some(Frame::push(thread, row, is_recursive)),
@@ -666,7 +686,7 @@ impl CallState {
         let row = target(thread, site.id())?;
         row.entered.add(1);
         self.node = row.node.load(Ordering::Relaxed);
-        self.is_recursive = row.open.get() != 0;
+        self.is_recursive = is_open_on(thread, row);
         Some(self.push(thread, row))
     }
 

@@ -654,8 +654,8 @@ fn a_hundred_thousand_contexts_take_no_quadratic_time() {
     snapshot.report().to_json();
     let diff = SnapshotDiff::between(&snapshot, &snapshot);
     let diff_text = diff.report().to_string();
-    // Well under a second each even unoptimised; quadratic work would take minutes.
-    assert!(start.elapsed().as_secs() < 30, "{:?}", start.elapsed());
+    // Seconds, unoptimised and on a busy machine; quadratic work would take many minutes.
+    assert!(start.elapsed().as_secs() < 120, "{:?}", start.elapsed());
     assert!(
         text.contains("of 10,000, together") && diff_text.contains("none"),
         "{text}{diff_text}"

@@ -27,11 +27,7 @@ pub(crate) fn modules() -> Option<Vec<Module>> {
 
 fn modules_of(maps: &str, executable: &str) -> Vec<Module> {
     let mut modules: Vec<Module> = Vec::new();
-    for line in maps.lines() {
-        // The first mapping of a file starts at its offset 0; the same library may be loaded twice.
-        let Some((start, path)) = first_mapping(line) else {
-            continue;
-        };
+    for (start, path) in loaded_files(maps) {
         let file = if path == executable { OWN_EXECUTABLE } else { path };
         let Some(elf) = File::open(file).ok().and_then(|mut file| read_elf(&mut file)) else {
             continue;
@@ -96,25 +92,54 @@ fn hash_of_code(file: &mut (impl Read + Seek), elf: &Elf) -> Option<String> {
     Some(format!("code-{hash:016x}"))
 }
 
-/// Start and path of a line of the memory map that maps the beginning of a file.
-fn first_mapping(line: &str) -> Option<(u64, &str)> {
-    // start-end permissions offset device inode path, the path padded on the left
-    let mut rest = line;
-    let mut field = || {
-        let (head, tail) = rest.split_once(' ')?;
-        rest = tail;
-        Some(head)
-    };
-    let (start, _) = field()?.split_once('-')?;
-    let _permissions = field()?;
-    let offset = field()?;
-    let _device = field()?;
-    let _inode = field()?;
-    let path = rest.trim_start();
-    if !path.starts_with('/') || u64::from_str_radix(offset, 16).ok()? != 0 {
-        return None;
+/// Start and path of every file that is loaded: mapped from its offset 0 on, with a part that can be executed. A file may
+/// be mapped as data as well, by whoever reads its debug information; such a mapping has no part of this kind.
+fn loaded_files(maps: &str) -> Vec<(u64, &str)> {
+    let mut files = Vec::new();
+    let mut begun: Option<(u64, &str)> = None;
+    for mapping in maps.lines().filter_map(Mapping::parse) {
+        if mapping.offset == 0 {
+            begun = Some((mapping.start, mapping.path));
+        }
+        if mapping.executable
+            && let Some((start, path)) = begun.take_if(|(_, path)| *path == mapping.path)
+        {
+            files.push((start, path));
+        }
     }
-    Some((u64::from_str_radix(start, 16).ok()?, path))
+    files
+}
+
+/// One line of the memory map that maps a file.
+struct Mapping<'a> {
+    start: u64,
+    offset: u64,
+    executable: bool,
+    path: &'a str,
+}
+
+impl<'a> Mapping<'a> {
+    fn parse(line: &'a str) -> Option<Self> {
+        // start-end permissions offset device inode path, the path padded on the left
+        let mut rest = line;
+        let mut field = || {
+            let (head, tail) = rest.split_once(' ')?;
+            rest = tail;
+            Some(head)
+        };
+        let (start, _) = field()?.split_once('-')?;
+        let permissions = field()?;
+        let offset = field()?;
+        let _device = field()?;
+        let _inode = field()?;
+        let path = rest.trim_start();
+        Some(Self {
+            start: u64::from_str_radix(start, 16).ok()?,
+            offset: u64::from_str_radix(offset, 16).ok()?,
+            executable: permissions.contains('x'),
+            path: Some(path).filter(|path| path.starts_with('/'))?,
+        })
+    }
 }
 
 struct Elf {
@@ -237,19 +262,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_the_first_mapping_of_a_file_counts() {
-        let line = "55d0a000-55d0b000 r--p 00000000 08:01 131                  /opt/my app/bin";
-        assert_eq!(first_mapping(line), Some((0x55d0_a000, "/opt/my app/bin")));
-        assert_eq!(
-            first_mapping("55d0b000-55d0c000 r-xp 00001000 08:01 131  /opt/my app/bin"),
-            None
-        );
-        assert_eq!(
-            first_mapping("7ffc0000-7ffc1000 rw-p 00000000 00:00 0    [stack]"),
-            None
-        );
-        assert_eq!(first_mapping("7ffc0000-7ffc1000 rw-p 00000000 00:00 0 "), None);
-        assert_eq!(first_mapping(""), None);
+    fn a_file_mapped_as_data_is_not_taken_for_a_loaded_one() {
+        let maps = "\
+55d0a000-55d0b000 r--p 00000000 08:01 131                  /opt/my app/bin
+55d0b000-55d0c000 r-xp 00001000 08:01 131                  /opt/my app/bin
+7e000000-7e200000 r--p 00000000 08:01 132                  /lib/libc.so.6
+7f000000-7f001000 r--p 00000000 08:01 132                  /lib/libc.so.6
+7f001000-7f002000 r-xp 00001000 08:01 132                  /lib/libc.so.6
+7f002000-7f003000 r--p 00002000 08:01 132                  /lib/libc.so.6
+7f100000-7f101000 r-xp 00000000 08:01 133                  /lib/one segment.so
+7f200000-7f201000 r--p 00000000 08:01 134                  /usr/share/data
+7f300000-7f301000 r-xp 00001000 08:01 135                  /lib/tail.so
+7ffc0000-7ffc1000 rw-p 00000000 00:00 0                    [stack]
+7ffd0000-7ffd1000 r-xp 00000000 00:00 0                    [vdso]
+7ffe0000-7ffe1000 rw-p 00000000 00:00 0 
+
+nonsense
+";
+        let expected = [
+            (0x55d0_a000, "/opt/my app/bin"),
+            (0x7f00_0000, "/lib/libc.so.6"),
+            (0x7f10_0000, "/lib/one segment.so"),
+        ];
+        assert_eq!(loaded_files(maps), expected);
     }
 
     #[test]

@@ -313,7 +313,10 @@ unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize
                 state.sp.get_unchecked(CHUNK + candidate),
                 state.pc.get_unchecked(CHUNK + candidate),
             );
-            (candidate, (its_sp ^ sp) | (its_pc ^ pc) | usize::from(candidate >= limit))
+            (
+                candidate,
+                (its_sp ^ sp) | (its_pc ^ pc) | usize::from(candidate >= limit),
+            )
         };
         if opaque(differs) == 0 {
             // SAFETY: candidate < limit <= count <= FRAMES.
