@@ -137,9 +137,9 @@ pub fn records(count: usize) -> String {
             numbers.below(180),
             number,
             number + 1,
-            numbers.next() as u32,
+            numbers.draw() as u32,
             numbers.below(9),
-            numbers.next() as u32,
+            numbers.draw() as u32,
         )
     };
     let records: Vec<String> = (0..count).map(record).collect();
@@ -159,8 +159,8 @@ fn btree() -> Pass {
         let mut numbers = Numbers::new(99);
         let mut map = BTreeMap::new();
         for turn in 0..30_000_u64 {
-            map.insert(numbers.next() % 20_000, turn);
-            map.remove(&(numbers.next() % 20_000));
+            map.insert(numbers.draw() % 20_000, turn);
+            map.remove(&(numbers.draw() % 20_000));
         }
         map.len() as u64
     })
@@ -169,10 +169,7 @@ fn btree() -> Pass {
 /// 10,000 live blocks of 16 to 1024 bytes, replaced in random order under a stack of 16 more frames.
 fn churn() -> Pass {
     fn block(numbers: &mut Numbers) -> Box<[u8]> {
-        let mut block = Vec::with_capacity(16 + numbers.below(1009));
-        block.resize(block.capacity(), 0);
-        block[0] = 1;
-        block.into_boxed_slice()
+        vec![1; 16 + numbers.below(1009)].into_boxed_slice()
     }
     #[inline(never)]
     fn replace(frames: u32, blocks: &mut [Box<[u8]>], numbers: &mut Numbers) {

@@ -19,12 +19,15 @@ const UNDER_SYSTEM: &str = env!("CARGO_BIN_EXE_under_system");
 const UNDER_ALLOCSCOPE: &str = env!("CARGO_BIN_EXE_under_allocscope");
 const UNDER_DHAT: &str = env!("CARGO_BIN_EXE_under_dhat");
 
+/// A part of the measurements: its title, and what measures it.
+type Section = (&'static str, fn(Options) -> Vec<Row>);
+
 fn main() {
     let options = Options::from_args();
     for line in verdicts::machine() {
         println!("{line}");
     }
-    let sections: [(&str, fn(Options) -> Vec<Row>); 7] = [
+    let sections: [Section; 7] = [
         ("baseline of this machine", in_process::baseline),
         ("pairs of 64 bytes", in_process::pairs),
         ("scopes", in_process::scopes),
