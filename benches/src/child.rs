@@ -80,6 +80,7 @@ fn serve(counted: fn() -> Option<Counted>) {
             "time" => time(prepared(&mut passes, words[1]), number(2)),
             "count" => count(prepared(&mut passes, words[1]), counted),
             "threads" => threads(number(1), words[2], number(3)),
+            "grid" => grid(words[1], number(2), number(3), number(4)),
             "live" => live(number(1), number(2)),
             "contexts" => contexts(number(1), number(2), counted),
             other => panic!("unknown command {other}"),
@@ -154,6 +155,73 @@ fn threads(number: usize, workload: &str, count: usize) -> Vec<u64> {
         times.iter().map(|(cpu, _)| cpu).sum::<u64>() / number,
         times.iter().map(|(_, wall)| wall).sum::<u64>() / number,
     ]
+}
+
+/// Patterns of use that the grid knows.
+pub const PATTERNS: [&str; 3] = ["pair", "grow", "handover"];
+
+/// One cell of the grid on so many threads at once: CPU nanoseconds of all threads, and the turns that were made.
+fn grid(pattern: &str, size: usize, threads: usize, turns: usize) -> Vec<u64> {
+    let run: fn(usize, usize) -> u64 = match pattern {
+        "pair" => pair_of,
+        "grow" => grow,
+        "handover" => hand_over,
+        other => panic!("unknown pattern {other}"),
+    };
+    let barrier = Barrier::new(threads);
+    let on_thread = || {
+        run(size, turns / 10 + 1);
+        barrier.wait();
+        let time = run(size, turns);
+        barrier.wait();
+        time
+    };
+    let time = std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(on_thread)).collect();
+        let times = handles
+            .into_iter()
+            .map(|handle| handle.join().expect("no pattern panics"));
+        times.sum()
+    });
+    vec![time, (turns * threads) as u64]
+}
+
+/// Allocates and frees.
+fn pair_of(size: usize, turns: usize) -> u64 {
+    timed(|| (0..turns).for_each(|_| drop(black_box(Vec::<u8>::with_capacity(size))))).0
+}
+
+/// Grows one vector by `size` bytes, 16 times, then begins anew.
+fn grow(size: usize, turns: usize) -> u64 {
+    let grow_once = |vector: &mut Vec<u8>, turn: usize| {
+        if turn.is_multiple_of(16) {
+            *vector = Vec::new();
+        }
+        let wanted = vector.capacity() + size;
+        // The vector is empty, so this asks for a capacity of exactly that.
+        vector.reserve_exact(wanted);
+        assert!(black_box(&vector).capacity() >= wanted, "the vector grows");
+    };
+    let mut vector = Vec::new();
+    timed(|| (0..turns).for_each(|turn| grow_once(&mut vector, turn))).0
+}
+
+/// Allocates batches of blocks that another thread frees; the time of both.
+fn hand_over(size: usize, turns: usize) -> u64 {
+    const BATCH: usize = 100;
+    let (sender, receiver) = std::sync::mpsc::sync_channel::<Vec<Vec<u8>>>(2);
+    std::thread::scope(|scope| {
+        let freeing = scope.spawn(move || receiver.into_iter().map(|batch| timed(|| drop(batch)).0).sum::<u64>());
+        let mut time = 0;
+        for start in (0..turns).step_by(BATCH) {
+            let count = BATCH.min(turns - start);
+            let (spent, batch) = timed(|| (0..count).map(|_| Vec::with_capacity(size)).collect());
+            time += spent;
+            sender.send(batch).expect("the other thread lives");
+        }
+        drop(sender);
+        time + freeing.join().expect("freeing does not panic")
+    })
 }
 
 /// Growth of resident memory, all and anonymous, by so many live blocks of `size` bytes, every byte of them written.

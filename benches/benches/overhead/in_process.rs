@@ -176,7 +176,7 @@ pub(super) fn baseline(options: Options) -> Vec<Row> {
                 black_box((0..turns / 16).fold(1, |sum, _| sixteen_adds(sum)));
             },
             &mut |turns| {
-                let read = |_| SHARED.load(Ordering::Relaxed);
+                let read = |_| black_box(&SHARED).load(Ordering::Relaxed);
                 black_box((0..turns).map(read).fold(0, u64::wrapping_add));
             },
             &mut |turns| {
