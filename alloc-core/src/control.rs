@@ -56,7 +56,7 @@ fn is_installed() -> bool {
     }
     if settings::mode() == Mode::Off {
         // Nothing is recorded, so a probe would show nothing; that the gate was used at all must do.
-        return thread::has_recorded();
+        return thread::is_used();
     }
     let before = thread::own_allocations();
     drop(black_box(Box::new(black_box(0u64))));

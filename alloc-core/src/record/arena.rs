@@ -15,7 +15,8 @@ const SMALLEST: usize = 1 << 20;
 
 static BASE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
-static USED: AtomicUsize = AtomicUsize::new(0);
+/// Starts above 0, so that no memory has the place 0.
+static USED: AtomicUsize = AtomicUsize::new(64);
 
 /// Reserves the memory. Called once, during the first allocation of the process, before any `take`.
 ///
@@ -68,6 +69,22 @@ pub(crate) fn take(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 pub(crate) unsafe fn take_zeroed<T>(count: usize) -> Option<NonNull<T>> {
     let bytes = size_of::<T>().checked_mul(count)?;
     take(bytes, align_of::<T>().max(8)).map(NonNull::cast)
+}
+
+/// Where memory from `take` lies in the reservation, in units of 16 bytes: a short name for it. Never 0: see `init`.
+pub(crate) fn place_of(memory: NonNull<u8>) -> u32 {
+    let base = BASE.load(Ordering::Relaxed);
+    (memory.as_ptr().addr().wrapping_sub(base.addr()) / 16) as u32
+}
+
+/// The memory whose `place_of` is `place`, which must have come from there; `None` for 0.
+pub(crate) fn at_place(place: u32) -> Option<NonNull<u8>> {
+    let base = NonNull::new(BASE.load(Ordering::Acquire))?;
+    if place == 0 {
+        return None;
+    }
+    // SAFETY: places are those of memory that `take` handed out, so inside the reservation.
+    Some(unsafe { base.add(place as usize * 16) })
 }
 
 /// Bytes handed out so far.

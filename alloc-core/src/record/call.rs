@@ -360,6 +360,23 @@ pub(crate) fn abandon(thread: &ThreadState, stamp: Stamp) {
     release(thread, stamp.slot());
 }
 
+/// A call was left without its figures, inside the call `outer`: its blocks are that one's from now on. Gives the stamp to go on with.
+#[cold]
+pub(crate) fn adopt(stamp: Stamp, outer: Stamp) -> Stamp {
+    let Some(ended) = record_of(stamp) else { return outer };
+    if outer == Stamp::LAZY {
+        return stamp;
+    }
+    ended.forward.store(outer.0, Ordering::Release);
+    ended.released.close();
+    // Nobody knows how much of it is alive: it is kept until the enclosing call ends.
+    ended.stamped.store(VALUE >> 1, Ordering::Relaxed);
+    if let Some(heir) = record_of(outer) {
+        append_alias(heir, ended, stamp.slot());
+    }
+    outer
+}
+
 /// What a call left alive, and what its enclosing call goes on with.
 pub(crate) struct Ended {
     pub(crate) survivor_bytes: i64,

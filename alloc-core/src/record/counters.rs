@@ -3,6 +3,7 @@
 //! Record side. A `Counter` of a live thread is written by that thread alone, with a plain load and store; any thread may read.
 //! The shared shard (`thread::shared`) is written by many, with `add_shared`. Cost: one memory operand each.
 
+use super::pages::PageRow;
 use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// A 64-bit figure with one writer at a time. Signed figures use the same bits.
@@ -181,3 +182,10 @@ pub(crate) static LOSSES: Losses = Losses {
     corrupt_headers: Counter::new(),
     dropped_events: Counter::new(),
 };
+
+// SAFETY: every field is an atomic integer or a nullable atomic pointer, and `repr(C)` puts a `Counter` first.
+unsafe impl PageRow for Row {}
+// SAFETY: one atomic integer.
+unsafe impl PageRow for GrowthRow {}
+// SAFETY: as for `Row`.
+unsafe impl PageRow for NodeRow {}

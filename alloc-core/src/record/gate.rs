@@ -459,6 +459,7 @@ fn alloc_tracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, header: 
 #[cold]
 #[inline(never)]
 fn alloc_unusual<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    thread::set_used();
     if !thread::is_initialised() {
         // LIMIT: made while another thread makes the tables, or without any memory for them.
         LOSSES.dropped_events.add_shared(1);

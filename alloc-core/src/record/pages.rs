@@ -4,7 +4,7 @@
 //! as many rows as `PAGE`, and comes from the pool before it comes from the arena. Cost of `get`: one compare and two loads.
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::arena;
 
@@ -12,71 +12,79 @@ use super::arena;
 pub(crate) const PAGE: usize = 256;
 const INLINE: usize = 64;
 
-/// Pages of one row type that no thread uses. INVARIANT: pages in the pool are zero but for the link in their first word.
+/// A row that can stand at the start of a page in the pool: its first word is an atomic.
+///
+/// # Safety
+/// - All-zero bytes are a valid value, and the first eight bytes are an `AtomicU64`.
+pub(crate) unsafe trait PageRow: 'static {}
+
+/// Pages of one row type that no thread uses: a lock-free stack, linked through the first word of each page. INVARIANT: pages in the
+/// pool are zero but for that word.
 pub(crate) struct Pool {
-    head: AtomicPtr<u8>,
-    taken: AtomicBool,
+    /// Low half: place of the first page in the arena, 0 for none. High half: counts changes, so that a stale head cannot be
+    /// exchanged for a link that is out of date.
+    head: AtomicU64,
 }
 
 impl Pool {
     pub(crate) const fn new() -> Self {
         Self {
-            head: AtomicPtr::new(ptr::null_mut()),
-            taken: AtomicBool::new(false),
+            head: AtomicU64::new(0),
         }
     }
 
-    /// Never waits: a pool in use is treated as empty.
+    fn link<'a>(page: NonNull<u8>) -> &'a AtomicU64 {
+        // SAFETY: pages are made of `PageRow`s, whose first word is an atomic; arena memory is never freed.
+        unsafe { page.cast::<AtomicU64>().as_ref() }
+    }
+
+    fn exchange(&self, head: u64, place: u64) -> Result<u64, u64> {
+        let next = (((head >> 32) + 1) << 32) | place;
+        // ORDERING: Release: the page's link and zeroes come with it; Acquire, as in the loads: they are seen.
+        self.head
+            .compare_exchange_weak(head, next, Ordering::AcqRel, Ordering::Acquire)
+    }
+
     fn pop(&self) -> Option<NonNull<u8>> {
-        if self.taken.swap(true, Ordering::Acquire) {
-            return None;
+        let mut head = self.head.load(Ordering::Acquire);
+        loop {
+            let page = arena::at_place(head as u32)?;
+            // Another thread may take the page meanwhile and write to it: then this value is thrown away.
+            let next = Self::link(page).load(Ordering::Relaxed) & 0xffff_ffff;
+            match self.exchange(head, next) {
+                Ok(_) => {
+                    Self::link(page).store(0, Ordering::Relaxed);
+                    return Some(page);
+                }
+                Err(now) => head = now,
+            }
         }
-        let page = NonNull::new(self.head.load(Ordering::Relaxed));
-        if let Some(page) = page {
-            let link = page.cast::<*mut u8>();
-            // SAFETY: `push` wrote a pointer to the first word of every page in the pool, and we hold the pool.
-            self.head.store(unsafe { link.read() }, Ordering::Relaxed);
-            // SAFETY: as above; clearing the link makes the page all zero again.
-            unsafe { link.write(ptr::null_mut()) };
-        }
-        self.taken.store(false, Ordering::Release);
-        page
     }
 
     /// # Safety
-    /// - `page` is a page of this pool's size from the arena, and nobody else uses it.
+    /// - `page` is a page of this pool's row type from the arena, of `bytes` bytes, and nobody else uses it.
     unsafe fn push(&self, page: NonNull<u8>, bytes: usize) {
         // SAFETY: the caller's promise.
         unsafe { ptr::write_bytes(page.as_ptr(), 0, bytes) };
-        for _ in 0..1000 {
-            if !self.taken.swap(true, Ordering::Acquire) {
-                // SAFETY: the page is ours until it is linked; its first word is aligned to 8.
-                unsafe { page.cast::<*mut u8>().write(self.head.load(Ordering::Relaxed)) };
-                self.head.store(page.as_ptr(), Ordering::Relaxed);
-                self.taken.store(false, Ordering::Release);
-                return;
+        let mut head = self.head.load(Ordering::Acquire);
+        loop {
+            Self::link(page).store(head & 0xffff_ffff, Ordering::Relaxed);
+            match self.exchange(head, u64::from(arena::place_of(page))) {
+                Ok(_) => return,
+                Err(now) => head = now,
             }
-            core::hint::spin_loop();
-        }
-        // LIMIT: the page is lost when the pool stays busy, which takes a thread stopped between four instructions.
-    }
-
-    /// After a fork: the thread that held the pool does not exist in the child.
-    pub(crate) fn reset_after_fork(&self) {
-        if self.taken.swap(false, Ordering::Relaxed) {
-            self.head.store(ptr::null_mut(), Ordering::Relaxed);
         }
     }
 }
 
 /// One thread's rows of type `T`, found by index.
-pub(crate) struct Directory<T: 'static> {
+pub(crate) struct Directory<T: PageRow> {
     length: AtomicUsize,
     table: AtomicPtr<AtomicPtr<T>>,
     inline: [AtomicPtr<T>; INLINE],
 }
 
-impl<T> Directory<T> {
+impl<T: PageRow> Directory<T> {
     /// The row, if its page exists.
     #[inline(always)]
     pub(crate) fn get(&self, index: usize) -> Option<&'static T> {
@@ -99,7 +107,7 @@ impl<T> Directory<T> {
     /// The row, its page made if need be; `None` at the memory ceiling. Only the owner calls this.
     ///
     /// # Safety
-    /// - All-zero bytes are a valid `T`, and every page in `pool` is of PAGE rows of `T`.
+    /// - Every page in `pool` is of PAGE rows of `T`.
     /// - The calling thread owns the directory, which does not move.
     #[cold]
     #[inline(never)]
@@ -125,7 +133,7 @@ impl<T> Directory<T> {
         if self.page(index / PAGE).is_none() {
             let page = match pool.pop() {
                 Some(page) => page.cast(),
-                // SAFETY: the caller's promise about zero bytes.
+                // SAFETY: zero bytes are a valid `PageRow`.
                 None => unsafe { arena::take_zeroed::<T>(PAGE) }?,
             };
             // SAFETY: `index / PAGE` was made smaller than the table's length above.

@@ -429,8 +429,13 @@ impl Frame {
             let inner = thread.stamp();
             self.leave();
             self.resume_outer(0, 0);
-            if inner != thread.stamp() {
-                call::abandon(thread, inner);
+            let outer = thread.stamp();
+            if inner != outer {
+                if outer == Stamp::NONE {
+                    call::abandon(thread, inner);
+                } else {
+                    thread.set_stamp(call::adopt(inner, outer));
+                }
             }
         } else {
             self.close_node();
@@ -592,7 +597,6 @@ impl core::fmt::Debug for ScopeGuard {
 ///
 /// # Overhead
 /// About ten nanoseconds for entering and leaving; nothing in mode `off`, or for a program whose global allocator is another.
-#[must_use]
 pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
     let entered = entering_thread().and_then(|thread| Some((thread, target(thread, site.id())?)));
     let Some((thread, row)) = entered else {

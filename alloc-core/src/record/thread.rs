@@ -132,6 +132,9 @@ thread_local! {
 static FIRST: AtomicPtr<ThreadState> = AtomicPtr::new(ptr::null_mut());
 static REGISTRY: AtomicBool = AtomicBool::new(false);
 static THREADS: AtomicU32 = AtomicU32::new(0);
+/// States of each status; hints, so that nobody walks the list in vain.
+static UNUSED_STATES: AtomicU32 = AtomicU32::new(0);
+static ENDED_STATES: AtomicU32 = AtomicU32::new(0);
 static READY_TO_RECORD: AtomicU32 = AtomicU32::new(0);
 static EXIT_KEY: AtomicU64 = AtomicU64::new(u64::MAX);
 
@@ -236,14 +239,30 @@ fn register() -> Option<&'static ThreadState> {
     Some(state)
 }
 
-/// A state whose thread has ended and been counted. Never waits.
+/// A state whose thread has ended and been counted.
 fn reuse() -> Option<&'static ThreadState> {
-    let registry = Registry::try_lock()?;
-    let found = registry
-        .states()
-        .find(|state| state.status.load(Ordering::Relaxed) == UNUSED)?;
-    found.status.store(LIVE, Ordering::Relaxed);
-    Some(found)
+    let take = || {
+        if UNUSED_STATES.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        states().find(|state| {
+            // ORDERING: Acquire: pairs with the Release in `fold_ended`: the state is empty.
+            let taken = state
+                .status
+                .compare_exchange(UNUSED, LIVE, Ordering::Acquire, Ordering::Relaxed)
+                .is_ok();
+            if taken {
+                UNUSED_STATES.fetch_sub(1, Ordering::Relaxed);
+            }
+            taken
+        })
+    };
+    take().or_else(|| {
+        if ENDED_STATES.load(Ordering::Relaxed) != 0 {
+            Registry::lock_soon()?.fold_ended();
+        }
+        take()
+    })
 }
 
 fn make() -> Option<&'static ThreadState> {
@@ -261,6 +280,17 @@ fn make() -> Option<&'static ThreadState> {
             Err(now) => first = now,
         }
     }
+}
+
+fn states() -> impl Iterator<Item = &'static ThreadState> {
+    // ORDERING: pairs with the Release in `make`.
+    let mut next = FIRST.load(Ordering::Acquire);
+    core::iter::from_fn(move || {
+        // SAFETY: states are linked once, complete, and live as long as the process.
+        let state = unsafe { next.as_ref() }?;
+        next = state.next.load(Ordering::Relaxed);
+        Some(state)
+    })
 }
 
 /// Threads that have had a state so far.
@@ -381,7 +411,7 @@ impl ThreadState {
     #[cold]
     #[inline(never)]
     fn make_row(&'static self, context: ContextId) -> Option<&'static Row> {
-        // SAFETY: zero is a valid Row; ROW_POOL holds pages of rows only; the caller is the owner of this state.
+        // SAFETY: ROW_POOL holds pages of rows only; the caller is the owner of this state.
         unsafe { self.rows.make(context.0 as usize, MAX_CONTEXTS, &ROW_POOL) }
     }
 
@@ -399,7 +429,7 @@ impl ThreadState {
     fn make_node_row(&'static self, node: u32) -> Option<&'static NodeRow> {
         let context = scope::node_info(node)?.context();
         let row = self.row(ContextId(context))?;
-        // SAFETY: zero is a valid NodeRow; NODE_POOL holds pages of node rows only; the caller owns this state.
+        // SAFETY: NODE_POOL holds pages of node rows only; the caller owns this state.
         let made = unsafe { self.nodes.make(node as usize, MAX_NODES, &NODE_POOL) }?;
         made.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
         made.salt
@@ -413,7 +443,7 @@ impl ThreadState {
     pub(crate) fn copied(&'static self, context: ContextId, bytes: u64) {
         let row = match self.growth.get(context.0 as usize) {
             Some(row) => Some(row),
-            // SAFETY: zero is a valid GrowthRow; GROWTH_POOL holds pages of growth rows only; the caller owns this state.
+            // SAFETY: GROWTH_POOL holds pages of growth rows only; the caller owns this state.
             None => unsafe { self.growth.make(context.0 as usize, MAX_CONTEXTS, &GROWTH_POOL) },
         };
         match row {
@@ -464,9 +494,16 @@ pub(crate) fn own_allocations() -> u64 {
     row.map_or(0, |row| row.allocations.get())
 }
 
+/// Set by the first allocation that goes through any `TrackingAllocator`.
+static IS_USED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn set_used() {
+    IS_USED.store(true, Ordering::Relaxed);
+}
+
 /// True once any `TrackingAllocator` has been asked for memory.
-pub(crate) fn has_recorded() -> bool {
-    READY_TO_RECORD.load(Ordering::Relaxed) != 0
+pub(crate) fn is_used() -> bool {
+    IS_USED.load(Ordering::Relaxed)
 }
 
 // The shared shard.
@@ -517,8 +554,9 @@ unsafe extern "C" fn on_thread_exit(state: *mut c_void) {
     peak::flush(state);
     // ORDERING: Release: whoever folds the state sees all that its thread wrote.
     state.status.store(ENDED, Ordering::Release);
-    // When a snapshot holds the registry, the snapshot's end, or the next thread's, does the work.
-    if let Some(registry) = Registry::try_lock() {
+    ENDED_STATES.fetch_add(1, Ordering::Relaxed);
+    // When a snapshot holds the registry, the next snapshot or thread does the work.
+    if let Some(registry) = Registry::lock_soon() {
         registry.fold_ended();
     }
 }
@@ -532,41 +570,44 @@ impl Registry {
         (!REGISTRY.swap(true, Ordering::Acquire)).then(|| Self(()))
     }
 
-    /// For the read side: waits for another snapshot, or for a thread that is just ending.
+    /// For threads that begin or end: lets the few steps of another such thread pass, but does not wait for a snapshot.
+    fn lock_soon() -> Option<Self> {
+        const TURNS: u32 = 64;
+        for _ in 0..TURNS {
+            if let Some(registry) = Self::try_lock() {
+                return Some(registry);
+            }
+            sys::yield_now();
+        }
+        None
+    }
+
+    /// For the read side: waits for another snapshot, or for a thread that is just beginning or ending.
     pub(crate) fn lock() -> Self {
         loop {
             if let Some(registry) = Self::try_lock() {
                 return registry;
             }
-            std::thread::yield_now();
+            sys::yield_now();
         }
-    }
-
-    fn states(&self) -> impl Iterator<Item = &'static ThreadState> {
-        // ORDERING: pairs with the Release in `make`.
-        let mut next = FIRST.load(Ordering::Acquire);
-        core::iter::from_fn(move || {
-            // SAFETY: states are linked once, complete, and live as long as the process.
-            let state = unsafe { next.as_ref() }?;
-            next = state.next.load(Ordering::Relaxed);
-            Some(state)
-        })
     }
 
     /// States of threads that run, or have ended and are not folded yet.
     pub(crate) fn threads(&self) -> impl Iterator<Item = &'static ThreadState> {
-        self.states()
-            .filter(|state| state.status.load(Ordering::Acquire) != UNUSED)
+        states().filter(|state| state.status.load(Ordering::Acquire) != UNUSED)
     }
 
     /// Moves the figures of ended threads to the shared shard.
     pub(crate) fn fold_ended(&self) {
-        for state in self
-            .states()
-            .filter(|state| state.status.load(Ordering::Acquire) == ENDED)
-        {
+        if ENDED_STATES.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        for state in states().filter(|state| state.status.load(Ordering::Acquire) == ENDED) {
             fold(state);
+            ENDED_STATES.fetch_sub(1, Ordering::Relaxed);
+            // ORDERING: Release: who takes the state finds it empty.
             state.status.store(UNUSED, Ordering::Release);
+            UNUSED_STATES.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -644,8 +685,5 @@ unsafe extern "C" fn after_fork_in_parent() {
 }
 
 unsafe extern "C" fn after_fork_in_child() {
-    for pool in [&ROW_POOL, &GROWTH_POOL, &NODE_POOL] {
-        pool.reset_after_fork();
-    }
     drop(Registry(()));
 }

@@ -72,12 +72,6 @@ impl Rule {
         self.0 & FROM_RBP != 0
     }
 
-    /// The step loads `rbp` from the stack.
-    #[inline(always)]
-    pub(super) fn restores_rbp(self) -> bool {
-        self.0 & RESTORES != 0
-    }
-
     /// The step depends on `rbp` or loads it.
     #[inline(always)]
     pub(super) fn touches_rbp(self) -> bool {
@@ -90,7 +84,7 @@ impl Rule {
         (self.0 & FROM_RBP) as u32
     }
 
-    /// [`Self::restores_rbp`] as a number.
+    /// Whether the step loads `rbp` from the stack, as a number.
     #[inline(always)]
     pub(super) fn restores_rbp_bit(self) -> u32 {
         ((self.0 & RESTORES) / RESTORES) as u32
@@ -100,12 +94,6 @@ impl Rule {
     #[inline(always)]
     pub(super) fn restores_rbp_mask(self) -> usize {
         (((self.0 as i64) << 62) >> 63) as usize
-    }
-
-    /// All ones if the step depends on `rbp`, else 0.
-    #[inline(always)]
-    pub(super) fn uses_rbp_mask(self) -> usize {
-        (self.0 & FROM_RBP).wrapping_neg() as usize
     }
 
     /// Bytes from the base register to the caller's stack pointer.

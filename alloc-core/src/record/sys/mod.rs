@@ -42,13 +42,13 @@ pub(crate) fn write_stderr(text: &[u8]) {
 /// True for a program that runs with more rights than its caller: the environment is then not to be trusted.
 pub(crate) fn is_privileged() -> bool {
     #[cfg(target_os = "linux")]
-    // SAFETY: reads the auxiliary vector; has no precondition.
     {
+        // SAFETY: reads the auxiliary vector; has no precondition.
         unsafe { libc::getauxval(libc::AT_SECURE) != 0 }
     }
     #[cfg(not(target_os = "linux"))]
-    // SAFETY: these four calls only read the process's ids.
     {
+        // SAFETY: these four calls only read the process's ids.
         unsafe { libc::getuid() != libc::geteuid() || libc::getgid() != libc::getegid() }
     }
 }
@@ -60,13 +60,13 @@ unsafe extern "C" {
 
 fn environment() -> *const *const c_char {
     #[cfg(target_vendor = "apple")]
-    // SAFETY: `_NSGetEnviron` returns the address of the process's `environ`, valid from start to end.
     {
+        // SAFETY: `_NSGetEnviron` returns the address of the process's `environ`, valid from start to end.
         unsafe { *libc::_NSGetEnviron() }.cast_const().cast()
     }
     #[cfg(not(target_vendor = "apple"))]
-    // SAFETY: `environ` is set by the C library before any code of ours runs; reading the pointer is all we do.
     {
+        // SAFETY: `environ` is set by the C library before any code of ours runs; reading the pointer is all we do.
         unsafe { environ }
     }
 }
@@ -132,6 +132,12 @@ pub(crate) fn monotonic_ns() -> u64 {
     (now.tv_sec as u64)
         .wrapping_mul(1_000_000_000)
         .wrapping_add(now.tv_nsec as u64)
+}
+
+/// Lets another thread run.
+pub(crate) fn yield_now() {
+    // SAFETY: has no precondition.
+    unsafe { libc::sched_yield() };
 }
 
 /// Random bits for the id of this run.
