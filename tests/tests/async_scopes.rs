@@ -90,9 +90,15 @@ fn a_call_that_changes_threads_is_one_call() {
     }
     let node = node(&snapshot(), "moved by hand").clone();
     let calls = node.calls;
-    assert_eq!((calls.entered, calls.completed, calls.allocations, calls.bytes), (10, 10, 30, 1800));
+    assert_eq!(
+        (calls.entered, calls.completed, calls.allocations, calls.bytes),
+        (10, 10, 30, 1800)
+    );
     assert_eq!((calls.max_peak_bytes, calls.sum_peak_bytes), (130, 1300));
-    assert_eq!((calls.retained_bytes, calls.max_retained_bytes, calls.upper_bound_calls), (300, 30, 0));
+    assert_eq!(
+        (calls.retained_bytes, calls.max_retained_bytes, calls.upper_bound_calls),
+        (300, 30, 0)
+    );
     assert_eq!((node.own.live_bytes, node.own.total_frees), (0, 30));
 }
 
@@ -143,14 +149,20 @@ fn what_others_free_while_a_call_waits_is_subtracted() {
         }
         drop(finish(task));
         let calls = calls("gives away");
-        assert_eq!((calls.max_peak_bytes, calls.max_retained_bytes, calls.upper_bound_calls), (100, 60, 0));
+        assert_eq!(
+            (calls.max_peak_bytes, calls.max_retained_bytes, calls.upper_bound_calls),
+            (100, 60, 0)
+        );
     }
     let mut task: Task<()> = Box::pin(gives_from_within(50));
     while poll(&mut task).is_pending() {
         std::thread::spawn(free_given).join().expect("no panic");
     }
     let within = calls("gives and waits");
-    assert_eq!((within.completed, within.max_peak_bytes, within.retained_bytes), (50, 100, 0));
+    assert_eq!(
+        (within.completed, within.max_peak_bytes, within.retained_bytes),
+        (50, 100, 0)
+    );
     let around = calls("gives from within");
     assert_eq!(
         (around.completed, around.max_peak_bytes, around.retained_bytes),
@@ -180,7 +192,11 @@ fn a_future_dropped_half_run_ends_its_call() {
     }
     let node = node(&snapshot(), "half run").clone();
     let calls = node.calls;
-    assert_eq!((calls.entered, calls.completed), (2, 2), "one was never polled, so it never ran");
+    assert_eq!(
+        (calls.entered, calls.completed),
+        (2, 2),
+        "one was never polled, so it never ran"
+    );
     assert_eq!((calls.bytes, calls.sum_peak_bytes, calls.retained_bytes), (160, 160, 0));
     assert_eq!((node.own.live_bytes, node.own.total_frees), (0, 2));
 }
@@ -223,11 +239,17 @@ fn futures_run_side_by_side_are_calls_of_their_own() {
     let (joins, part) = (calls("joins"), calls("part"));
     assert_eq!((part.entered, part.completed, part.bytes), (3, 3, 60));
     assert_eq!((part.sum_peak_bytes, part.max_peak_bytes), (60, 30));
-    assert_eq!((joins.completed, joins.allocations, joins.bytes, joins.max_peak_bytes), (1, 3, 60, 60));
+    assert_eq!(
+        (joins.completed, joins.allocations, joins.bytes, joins.max_peak_bytes),
+        (1, 3, 60, 60)
+    );
 
     finish(Box::pin(selects()) as Task<()>);
     let (selects, long) = (calls("selects"), calls("waits long"));
-    assert_eq!((long.entered, long.completed, long.max_peak_bytes, long.retained_bytes), (1, 1, 500, 0));
+    assert_eq!(
+        (long.entered, long.completed, long.max_peak_bytes, long.retained_bytes),
+        (1, 1, 500, 0)
+    );
     assert_eq!((selects.allocations, selects.bytes), (3, 640));
     assert_eq!((selects.max_peak_bytes, selects.retained_bytes), (540, 0));
     let after = snapshot();
@@ -256,7 +278,10 @@ fn mode_switches_between_polls_are_survived() {
     let kept = finish(task);
     set_mode(Mode::Exact);
     let calls = calls("switched between polls");
-    assert_eq!((calls.entered, calls.completed, calls.allocations, calls.bytes), (1, 1, 2, 110));
+    assert_eq!(
+        (calls.entered, calls.completed, calls.allocations, calls.bytes),
+        (1, 1, 2, 110)
+    );
     assert_eq!((calls.max_peak_bytes, calls.retained_bytes), (100, 10));
     drop(kept);
 }
@@ -317,12 +342,24 @@ async fn calls_add_up_to_what_was_executed() {
     assert_eq!(counted, EXECUTED.each_ref().map(|sum| sum.load(Ordering::Relaxed)));
     assert_eq!((calls.entered, calls.upper_bound_calls), (2000, 0));
     assert_eq!((calls.retained_bytes, calls.max_retained_bytes), (17 * 2000, 17));
-    assert!(calls.max_peak_bytes <= 6 * 2000, "four held, two in the sync part: {calls:?}");
-    assert_eq!((walk.inclusive.live_bytes, walk.inclusive.total_bytes), (0, calls.bytes));
+    assert!(
+        calls.max_peak_bytes <= 6 * 2000,
+        "four held, two in the sync part: {calls:?}"
+    );
+    assert_eq!(
+        (walk.inclusive.live_bytes, walk.inclusive.total_bytes),
+        (0, calls.bytes)
+    );
     let part = node(&after, "sync part");
     assert_eq!(part.parent, Some(walk.id));
-    assert_eq!((part.calls.retained_bytes, part.calls.entered), (0, part.calls.completed));
-    println!("2000 calls changed threads {} times", MIGRATIONS.load(Ordering::Relaxed));
+    assert_eq!(
+        (part.calls.retained_bytes, part.calls.entered),
+        (0, part.calls.completed)
+    );
+    println!(
+        "2000 calls changed threads {} times",
+        MIGRATIONS.load(Ordering::Relaxed)
+    );
 }
 
 const WAITING: usize = 16;
@@ -390,8 +427,16 @@ fn check_live(handler: [&str; 2]) {
     let now = snapshot();
     for name in handler {
         for node in nodes(&now, name) {
-            assert!(node.own.live_bytes <= FLAT, "{name} holds {} half-way", node.own.live_bytes);
-            assert!(node.peak_bytes <= FLAT_SCOPE_PEAK, "{name}: overall peak {}", node.peak_bytes);
+            assert!(
+                node.own.live_bytes <= FLAT,
+                "{name} holds {} half-way",
+                node.own.live_bytes
+            );
+            assert!(
+                node.peak_bytes <= FLAT_SCOPE_PEAK,
+                "{name}: overall peak {}",
+                node.peak_bytes
+            );
         }
     }
 }
@@ -403,10 +448,18 @@ fn check_flat(name: &str, messages: usize, is_bounded_by_messages: bool) {
     assert_eq!((calls.entered, calls.completed), (1, 1), "{name}");
     assert!(calls.bytes >= (messages * MESSAGE) as u64, "{name}: {calls:?}");
     assert!(calls.max_peak_bytes <= FLAT_PEAK, "{name} is not flat: {calls:?}");
-    let most_retained = if is_bounded_by_messages { (WAITING + 2) * MESSAGE + 4096 } else { 4096 };
+    let most_retained = if is_bounded_by_messages {
+        (WAITING + 2) * MESSAGE + 4096
+    } else {
+        4096
+    };
     assert!(calls.max_retained_bytes <= most_retained as u64, "{name}: {calls:?}");
     assert_eq!(calls.upper_bound_calls, 0, "{name}: {calls:?}");
-    assert!(node.inclusive.live_bytes <= 8192, "{name} still holds {:?}", node.inclusive);
+    assert!(
+        node.inclusive.live_bytes <= 8192,
+        "{name} still holds {:?}",
+        node.inclusive
+    );
 }
 
 async fn connection_handlers_stay_flat(messages: usize) {
@@ -423,8 +476,15 @@ async fn connection_handlers_stay_flat(messages: usize) {
     check_flat("handler that reads", messages, true);
     let read = calls("read message");
     assert_eq!(read.completed, messages as u64);
-    assert_eq!(read.retained_bytes, (messages * MESSAGE) as u64, "each message outlives the call that read it");
-    assert_eq!((read.max_peak_bytes, read.max_retained_bytes), (MESSAGE as u64, MESSAGE as u64));
+    assert_eq!(
+        read.retained_bytes,
+        (messages * MESSAGE) as u64,
+        "each message outlives the call that read it"
+    );
+    assert_eq!(
+        (read.max_peak_bytes, read.max_retained_bytes),
+        (MESSAGE as u64, MESSAGE as u64)
+    );
 
     let (to, mut from) = mpsc::channel::<(Vec<u8>, oneshot::Sender<()>)>(WAITING);
     let sender = tokio::spawn(handler_that_asks(messages, to));

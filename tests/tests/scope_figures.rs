@@ -548,7 +548,10 @@ fn blocks_grown_by_another_thread_are_followed_past_the_end_of_their_call() {
         }
     }
     let after = snapshot();
-    let (outer, child) = (node(&after, "outlives growth").calls, node(&after, "ends before growth").calls);
+    let (outer, child) = (
+        node(&after, "outlives growth").calls,
+        node(&after, "ends before growth").calls,
+    );
     assert_eq!((child.retained_bytes, child.max_retained_bytes), (2000, 10));
     assert_eq!((outer.retained_bytes, outer.upper_bound_calls), (5, 0));
 }

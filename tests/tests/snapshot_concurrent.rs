@@ -41,7 +41,9 @@ fn exchange(seed: u64, to: &[Sender<Vec<u8>>], from: &Receiver<Vec<u8>>) {
             made += 1;
             made_bytes += size as u64;
             IN_FLIGHT.fetch_add(1, Ordering::Relaxed);
-            to[rng.below(to.len())].send(block).expect("receivers outlive the senders");
+            to[rng.below(to.len())]
+                .send(block)
+                .expect("receivers outlive the senders");
         }
         while let Ok(block) = from.try_recv() {
             drop(block);
@@ -115,24 +117,56 @@ fn live_is_never_negative_and_sums_always_agree(duration: Duration) {
     assert_eq!((short.own.total_allocations, short.own.total_frees), (started, started));
     assert_eq!((short.own.total_bytes, short.own.live_bytes), (500 * started, 0));
     assert_eq!((short.calls.completed, short.calls.max_peak_bytes), (started, 500));
-    println!("{taken} snapshots while {} blocks passed and {started} threads ended", made.0);
+    println!(
+        "{taken} snapshots while {} blocks passed and {started} threads ended",
+        made.0
+    );
 }
 
 fn check_plausible(now: &Snapshot, before: &Snapshot) {
     let (totals, earlier) = (now.totals, before.totals);
-    assert!(totals.total_allocations >= earlier.total_allocations, "totals never shrink");
+    assert!(
+        totals.total_allocations >= earlier.total_allocations,
+        "totals never shrink"
+    );
     assert!(totals.total_bytes >= earlier.total_bytes && totals.freed_bytes >= earlier.freed_bytes);
     // A snapshot may see blocks come that it did not see go: as many as are made while it is taken, and no more.
     let meanwhile = totals.total_allocations - earlier.total_allocations;
     let most = MOST_ALIVE * 4 + meanwhile;
-    assert!(totals.live_blocks <= most, "{} live of {} allocated", totals.live_blocks, totals.total_allocations);
-    assert!(totals.live_bytes <= (most + 1000) * LARGEST as u64 + (8 << 20), "{} bytes live", totals.live_bytes);
+    assert!(
+        totals.live_blocks <= most,
+        "{} live of {} allocated",
+        totals.live_blocks,
+        totals.total_allocations
+    );
+    assert!(
+        totals.live_bytes <= (most + 1000) * LARGEST as u64 + (8 << 20),
+        "{} bytes live",
+        totals.live_bytes
+    );
     for node in &now.scopes {
-        assert!(node.calls.completed <= node.calls.entered, "{}: {:?}", node.name, node.calls);
-        assert!(node.peak_bytes < 1 << 32 && node.self_peak_bytes < 1 << 32, "{}: absurd peak", node.name);
+        assert!(
+            node.calls.completed <= node.calls.entered,
+            "{}: {:?}",
+            node.name,
+            node.calls
+        );
+        assert!(
+            node.peak_bytes < 1 << 32 && node.self_peak_bytes < 1 << 32,
+            "{}: absurd peak",
+            node.name
+        );
         for counters in [node.own, node.inclusive] {
-            assert!(counters.total_frees <= counters.total_allocations + counters.total_reallocations, "{}", node.name);
-            assert!(counters.live_bytes < 1 << 40 && counters.bytes_at_peak < 1 << 40, "{}: {counters:?}", node.name);
+            assert!(
+                counters.total_frees <= counters.total_allocations + counters.total_reallocations,
+                "{}",
+                node.name
+            );
+            assert!(
+                counters.live_bytes < 1 << 40 && counters.bytes_at_peak < 1 << 40,
+                "{}: {counters:?}",
+                node.name
+            );
         }
     }
 }
@@ -187,9 +221,20 @@ fn scope_peak_of_blocks_passed_on_stays_within_its_bound() {
     assert_eq!((node.own.total_bytes, node.own.live_bytes), (BLOCKS as u64 * 1000, 0));
     // Two threads, each of which may be 64 KiB behind in what it made known, and as much in what it is about to.
     let bound = PLACES as u64 * 1000 + 2 * 2 * (64 << 10);
-    assert!(node.peak_bytes <= bound, "peak {} of a bound of {bound}", node.peak_bytes);
-    assert!(node.self_peak_bytes <= bound, "own peak {} of a bound of {bound}", node.self_peak_bytes);
-    assert!(node.calls.retained_bytes <= PLACES as u64 * 1000, "all but the last few were freed before the call ended");
+    assert!(
+        node.peak_bytes <= bound,
+        "peak {} of a bound of {bound}",
+        node.peak_bytes
+    );
+    assert!(
+        node.self_peak_bytes <= bound,
+        "own peak {} of a bound of {bound}",
+        node.self_peak_bytes
+    );
+    assert!(
+        node.calls.retained_bytes <= PLACES as u64 * 1000,
+        "all but the last few were freed before the call ended"
+    );
 }
 
 fn main() {

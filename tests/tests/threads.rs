@@ -79,7 +79,11 @@ static BLOCK: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 fn every_operation_can_be_a_threads_first() {
     type Case = (&'static str, fn(), [i64; 7]);
     let cases: [Case; 7] = [
-        ("alloc", || BLOCK.store(allocate(100), Ordering::Relaxed), [1, 0, 0, 100, 0, 1, 100]),
+        (
+            "alloc",
+            || BLOCK.store(allocate(100), Ordering::Relaxed),
+            [1, 0, 0, 100, 0, 1, 100],
+        ),
         (
             "realloc",
             || {
@@ -90,14 +94,22 @@ fn every_operation_can_be_a_threads_first() {
             },
             [0, 1, 0, 300, 100, 0, 200],
         ),
-        ("dealloc", || free(BLOCK.load(Ordering::Relaxed), 300), [0, 0, 1, 0, 300, -1, -300]),
+        (
+            "dealloc",
+            || free(BLOCK.load(Ordering::Relaxed), 300),
+            [0, 0, 1, 0, 300, -1, -300],
+        ),
         (
             "alloc_zeroed",
             || {
                 // SAFETY: the layout is not empty.
                 let block = unsafe { ALLOC.alloc_zeroed(layout(64)) };
                 // SAFETY: granted with 64 bytes.
-                assert!(unsafe { std::slice::from_raw_parts(block, 64) }.iter().all(|&byte| byte == 0));
+                assert!(
+                    unsafe { std::slice::from_raw_parts(block, 64) }
+                        .iter()
+                        .all(|&byte| byte == 0)
+                );
                 free(block, 64);
             },
             [1, 0, 1, 64, 64, 0, 0],
@@ -178,7 +190,11 @@ fn what_destructors_of_a_thread_allocate_is_counted() {
     let scope = node(&after, "thread-local destructor");
     assert_eq!(scope.calls.completed - calls, 100);
     assert_eq!((scope.own.total_allocations, scope.own.total_bytes), (202, 202 * 60));
-    assert_eq!((scope.own.live_blocks, scope.own.live_bytes), (0, 0), "what replaced a field was dropped after it");
+    assert_eq!(
+        (scope.own.live_blocks, scope.own.live_bytes),
+        (0, 0),
+        "what replaced a field was dropped after it"
+    );
     assert_eq!(growth(&before, &after)[5..], [0, 0], "nothing is left of the threads");
 
     let mut key = 0;
@@ -231,16 +247,32 @@ fn short_threads_leave_no_memory_behind() {
     let after = snapshot();
     check_sums(&after);
     let grown = after.tracker.tracker_bytes - early;
-    assert!(grown <= 2 << 20, "the tracker grew by {grown} bytes over 18,000 threads");
-    assert!(after.tracker.tracker_bytes <= 8 << 20, "the tracker holds {}", after.tracker.tracker_bytes);
+    assert!(
+        grown <= 2 << 20,
+        "the tracker grew by {grown} bytes over 18,000 threads"
+    );
+    assert!(
+        after.tracker.tracker_bytes <= 8 << 20,
+        "the tracker holds {}",
+        after.tracker.tracker_bytes
+    );
     assert!(after.tracker.threads >= THREADS);
     let scope = node(&after, "short thread");
     assert_eq!((scope.calls.entered, scope.calls.completed), (THREADS, THREADS));
-    assert_eq!((scope.own.total_allocations, scope.own.total_bytes), (THREADS, 100 * THREADS));
+    assert_eq!(
+        (scope.own.total_allocations, scope.own.total_bytes),
+        (THREADS, 100 * THREADS)
+    );
     assert_eq!((scope.own.total_frees, scope.own.live_bytes), (THREADS, 0));
     let destructor = node(&after, "thread-local destructor");
-    assert_eq!((destructor.own.total_allocations, destructor.own.total_frees), (2 * THREADS, 2 * THREADS));
-    println!("{THREADS} threads: the tracker holds {} KiB", after.tracker.tracker_bytes >> 10);
+    assert_eq!(
+        (destructor.own.total_allocations, destructor.own.total_frees),
+        (2 * THREADS, 2 * THREADS)
+    );
+    println!(
+        "{THREADS} threads: the tracker holds {} KiB",
+        after.tracker.tracker_bytes >> 10
+    );
 }
 
 fn three_hundred_threads_at_once_are_exact() {
@@ -274,8 +306,15 @@ fn three_hundred_threads_at_once_are_exact() {
         assert_eq!(scope.own.live_bytes, held);
         assert_eq!(scope.own.total_bytes, held + THREADS as u64 * 49 * 50 / 2);
         assert_eq!(scope.calls.retained_bytes, held);
-        assert!(now.tracker.tracker_bytes <= 48 << 20, "the tracker holds {}", now.tracker.tracker_bytes);
-        println!("{THREADS} threads at once: the tracker holds {} KiB", now.tracker.tracker_bytes >> 10);
+        assert!(
+            now.tracker.tracker_bytes <= 48 << 20,
+            "the tracker holds {}",
+            now.tracker.tracker_bytes
+        );
+        println!(
+            "{THREADS} threads at once: the tracker holds {} KiB",
+            now.tracker.tracker_bytes >> 10
+        );
         barrier.wait();
     });
     let after = snapshot();
