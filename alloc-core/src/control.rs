@@ -22,6 +22,7 @@ use crate::record::settings::{self, Mode};
 use crate::record::sys;
 use crate::record::thread::{self, InTracker, Registry, ThreadState};
 use crate::record::{arena, context, epoch, scope, stack};
+use crate::symbolize::identity;
 
 impl Snapshot {
     /// Takes a snapshot of everything recorded since tracking began. From any thread, at any time.
@@ -411,7 +412,13 @@ impl StackTable {
             } else {
                 String::from_utf8_lossy(module.path).into_owned()
             };
-            let build_id = module.build_id.iter().map(|byte| format!("{byte:02x}")).collect();
+            // The file's name as it can be opened: the loader gives the executable none.
+            let build_id = match (module.build_id, module.path) {
+                ([], []) => identity("/proc/self/exe"),
+                ([], _) => identity(&path),
+                (id, _) => Some(id.iter().map(|byte| format!("{byte:02x}")).collect()),
+            }
+            .unwrap_or_default();
             modules.push((
                 module.range,
                 Module {
@@ -486,7 +493,6 @@ impl StackTable {
 
 /// Writes what the environment asked for when the program ends.
 pub(crate) extern "C" fn at_exit() {
-    let _inside = InTracker::enter();
     // A panic must not leave an `extern "C"` function.
     let outcome = std::panic::catch_unwind(|| {
         let mut snapshot = Snapshot::take()?;

@@ -11,6 +11,7 @@ use std::collections::HashMap;
 use serde::{Deserialize, Serialize};
 
 use super::{CallStats, Context, Counters, Frame, Module, ProcessInfo, ScopeNodeId, Snapshot};
+use crate::inside::inside_tracker;
 
 /// What changed from one snapshot to a later one.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -216,6 +217,10 @@ impl SnapshotDiff {
     /// # Overhead
     /// Linear in the contexts and frames of both.
     pub fn between(before: &Snapshot, after: &Snapshot) -> Self {
+        inside_tracker(|| Self::compute(before, after))
+    }
+
+    fn compute(before: &Snapshot, after: &Snapshot) -> Self {
         let matching = matching(before, after);
         let wrong_order = matching == Matching::SameRun
             && (after.epoch, after.uptime_ms, after.taken_at_unix_ms)

@@ -39,7 +39,6 @@ enum Kind {
 
 impl Error {
     /// No `TrackingAllocator` answered the probe allocation.
-    #[allow(dead_code, reason = "called by whoever takes snapshots")]
     pub(crate) fn not_installed() -> Self {
         Self::new(Kind::NotInstalled)
     }

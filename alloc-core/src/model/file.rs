@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use serde::Deserialize;
 
 use super::{Error, SCHEMA_VERSION, ScopeNodeId, Snapshot};
+use crate::inside::inside_tracker;
 
 impl Snapshot {
     /// Writes the snapshot as JSON, complete or not at all: a reader never sees half a file.
@@ -23,7 +24,8 @@ impl Snapshot {
     /// [`Error::is_io`] when the file cannot be written; an older file at `path` is then left as it was.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
-        write_atomically(path, |out| self.write_json(out)).map_err(|source| Error::io("write", path, source))
+        inside_tracker(|| write_atomically(path, |out| self.write_json(out)))
+            .map_err(|source| Error::io("write", path, source))
     }
 
     /// Reads what [`save`](Self::save) wrote.
@@ -33,8 +35,10 @@ impl Snapshot {
     /// version; the message names the file, the position and the reason.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
-        Self::from_bytes(&bytes).map_err(|error| error.with_path(path))
+        inside_tracker(|| {
+            let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
+            Self::from_bytes(&bytes).map_err(|error| error.with_path(path))
+        })
     }
 
     /// The snapshot as JSON text.
@@ -42,7 +46,7 @@ impl Snapshot {
     /// # Errors
     /// None that a snapshot made by this crate can cause; kept for figures that JSON cannot hold.
     pub fn to_json(&self) -> Result<String, Error> {
-        serde_json::to_string(self).map_err(Error::encode)
+        inside_tracker(|| serde_json::to_string(self).map_err(Error::encode))
     }
 
     /// Reads what [`to_json`](Self::to_json) wrote.
@@ -50,7 +54,7 @@ impl Snapshot {
     /// # Errors
     /// [`Error::is_format`], as [`load`](Self::load).
     pub fn from_json(text: &str) -> Result<Self, Error> {
-        Self::from_bytes(text.as_bytes())
+        inside_tracker(|| Self::from_bytes(text.as_bytes()))
     }
 
     /// Writes the JSON text, in short pieces, without a line end.

@@ -26,8 +26,13 @@ pub(crate) fn init(limit: usize) {
     while bytes >= SMALLEST {
         if let Some(base) = sys::reserve(bytes) {
             LIMIT.store(bytes, Ordering::Relaxed);
-            // ORDERING: pairs with the Acquire in `take`; the limit is visible before the base.
-            BASE.store(base.as_ptr(), Ordering::Release);
+            // ORDERING: pairs with the Acquire in `take`; the limit is visible before the base. Only the first counts.
+            let _ = BASE.compare_exchange(
+                core::ptr::null_mut(),
+                base.as_ptr(),
+                Ordering::Release,
+                Ordering::Relaxed,
+            );
             return;
         }
         bytes /= 2;

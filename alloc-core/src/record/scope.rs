@@ -255,7 +255,11 @@ fn find_node(parent: u32, scope: u32) -> Option<u32> {
     info.context.store(context.0, Ordering::Release);
     match NODE_INDEX.insert(hash, node, is_equal) {
         Place::Inserted => Some(node),
-        Place::Found(other) => Some(other),
+        Place::Found(other) => {
+            // Another thread made the same node at the same instant: ours is not in use.
+            info.context.store(0, Ordering::Release);
+            Some(other)
+        }
         Place::Full => None,
     }
 }

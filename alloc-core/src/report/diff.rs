@@ -4,7 +4,7 @@
 //! and the report compares live and granted bytes instead.
 #![forbid(unsafe_code)]
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 
@@ -162,7 +162,7 @@ impl Table<'_> {
     }
 }
 
-pub(super) fn text(report: &DiffReport<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(super) fn text(report: &DiffReport<'_>, f: &mut String) -> fmt::Result {
     let diff = report.diff;
     let table = table(report);
     writeln!(f, "{}", fit(&title(diff), WIDTH))?;
@@ -201,7 +201,7 @@ fn title(diff: &SnapshotDiff) -> String {
     }
 }
 
-fn headline(report: &DiffReport<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn headline(report: &DiffReport<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result {
     let views = View::of(report.diff);
     let mut first = true;
     for &view in &views[..2] {
@@ -238,7 +238,7 @@ fn headline(report: &DiffReport<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'
     Ok(())
 }
 
-fn totals(diff: &SnapshotDiff, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn totals(diff: &SnapshotDiff, f: &mut String) -> fmt::Result {
     let t = &diff.totals;
     writeln!(f, "\nWHOLE PROGRAM{:>15}{:>15}", "blocks", "bytes")?;
     let mut row = |name: &str, (blocks, bytes): (i64, i64), meaning: &str| {
@@ -279,7 +279,7 @@ fn totals(diff: &SnapshotDiff, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     )
 }
 
-fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut String) -> fmt::Result {
     let rows = table.ranked(view);
     if rows.is_empty() {
         // Older blocks at rest are the normal case; that nothing is retained or churned is worth a line.
@@ -333,7 +333,7 @@ fn columns([share, bytes, blocks, net, granted, events]: [String; 6]) -> String 
     format!("    {share:>8} {bytes:>12} {blocks:>13} {net:>12} {granted:>12} {events:>12}")
 }
 
-fn scope_table(report: &DiffReport<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn scope_table(report: &DiffReport<'_>, f: &mut String) -> fmt::Result {
     let nodes = &report.diff.scopes;
     if nodes.len() < 2 {
         return Ok(());

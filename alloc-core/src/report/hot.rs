@@ -5,7 +5,7 @@
 #![forbid(unsafe_code)]
 
 use std::collections::HashMap;
-use std::fmt;
+use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 
@@ -160,7 +160,7 @@ impl Table<'_> {
     }
 }
 
-pub(super) fn text(report: &Report<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+pub(super) fn text(report: &Report<'_>, f: &mut String) -> fmt::Result {
     let snapshot = report.snapshot;
     let table = table(report);
     let process = &snapshot.process;
@@ -189,7 +189,7 @@ pub(super) fn text(report: &Report<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Resu
     Ok(())
 }
 
-fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result {
     let named = |row: &&Row| row.stack.is_some() && report.rank.of(&row.counters) > 0;
     let Some(row) = table.rows.iter().find(named) else {
         return Ok(());
@@ -223,7 +223,7 @@ fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'_>) 
     writeln!(f, "{}", fit(&format!("  {sentence}{separator}{what}"), WIDTH))
 }
 
-fn totals(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn totals(snapshot: &Snapshot, f: &mut String) -> fmt::Result {
     let t = &snapshot.totals;
     let live = format!("{} in {} blocks", bytes(t.live_bytes), count(t.live_blocks));
     let left = [
@@ -245,7 +245,7 @@ fn totals(snapshot: &Snapshot, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     Ok(())
 }
 
-fn sites(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn sites(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result {
     let whole = report.rank.of(&table.sum);
     let with_weight = table
         .rows
@@ -331,7 +331,7 @@ fn whereabouts(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<Stri
     (!callers.is_empty()).then(|| format!("called from {}", callers.join(", ")))
 }
 
-fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result {
     let nodes = &report.snapshot.scopes;
     if nodes.len() < 2 {
         return Ok(());
@@ -397,7 +397,7 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut fmt::Formatter<'
     Ok(())
 }
 
-fn tracker(stats: &TrackerStats, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+fn tracker(stats: &TrackerStats, f: &mut String) -> fmt::Result {
     writeln!(f)?;
     let own = if stats.own_live_blocks > 0 {
         format!(

@@ -16,6 +16,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+use crate::inside::inside_tracker;
 use crate::model::{Snapshot, SnapshotDiff};
 use crate::symbolize::Own;
 
@@ -147,7 +148,7 @@ impl Report<'_> {
 
     /// The same data as JSON, with whole paths, plain numbers and the heaviest call stack of each site.
     pub fn to_json(&self) -> Value {
-        hot::json(self)
+        inside_tracker(|| hot::json(self))
     }
 }
 
@@ -175,7 +176,7 @@ impl DiffReport<'_> {
 
     /// The same data as JSON, with whole paths and plain numbers.
     pub fn to_json(&self) -> Value {
-        diff::json(self)
+        inside_tracker(|| diff::json(self))
     }
 }
 
@@ -184,15 +185,24 @@ fn own<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Own {
     Own::new(&names)
 }
 
+/// Builds the text inside the tracker, and hands it to the user's formatter outside: what that allocates is the program's.
+fn write_text(f: &mut fmt::Formatter<'_>, build: impl FnOnce(&mut String) -> fmt::Result) -> fmt::Result {
+    let text = inside_tracker(|| {
+        let mut text = String::new();
+        build(&mut text).map(|()| text)
+    })?;
+    f.write_str(&text)
+}
+
 impl fmt::Display for Report<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        hot::text(self, f)
+        write_text(f, |text| hot::text(self, text))
     }
 }
 
 impl fmt::Display for DiffReport<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        diff::text(self, f)
+        write_text(f, |text| diff::text(self, text))
     }
 }
 

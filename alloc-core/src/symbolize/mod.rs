@@ -13,11 +13,11 @@ mod names;
 
 use std::ffi::c_void;
 
+use crate::inside::inside_tracker;
 use crate::model::{Module, Snapshot, Symbol, file_name};
 
 pub(crate) use kinds::{belongs_to_collection, collection_kind, deciding_frame};
-#[allow(unused_imports, reason = "for whoever lists the modules of a snapshot")]
-pub(crate) use loaded::{identity, modules as loaded_modules};
+pub(crate) use loaded::identity;
 pub(crate) use names::{Origin, Own, enclosing_function, short_function, short_path};
 
 impl Snapshot {
@@ -33,12 +33,11 @@ impl Snapshot {
     /// # Overhead
     /// Reads the debug information of every module involved: tens of milliseconds, and tens of megabytes for that time.
     pub fn resolve(&mut self) {
-        resolve(self);
+        inside_tracker(|| resolve(self));
     }
 }
 
-/// What [`Snapshot::resolve`] does; a caller that can tell the tracker's own allocations apart does so around it.
-pub(crate) fn resolve(snapshot: &mut Snapshot) {
+fn resolve(snapshot: &mut Snapshot) {
     let own = snapshot.process.pid == std::process::id();
     match loaded::modules() {
         Some(loaded) => resolve_where(snapshot, |module| address_here(module?, &loaded, own)),
