@@ -88,7 +88,7 @@ pub(crate) struct CallRecord {
     elsewhere: Tally,
     /// Index of the thread that executes the call now; 0: suspended.
     runner: AtomicU32,
-    /// Stamp of the enclosing call, once closed.
+    /// Stamp of the enclosing call: once closed, and while open but suspended.
     forward: AtomicU32,
     /// Bytes stamped and not freed by the call itself: all dead when `released` has reached it. Set when closed.
     stamped: AtomicU64,
@@ -281,16 +281,46 @@ pub(crate) fn released(thread: Option<&ThreadState>, mut stamp: Stamp, bytes: i6
         let Some(record) = record_of(stamp) else { return };
         match record.released.add(stamp.generation(), bytes) {
             Added::OtherGeneration => return,
-            Added::Yes => {
-                let runner = record.runner.load(Ordering::Relaxed);
-                if thread.is_none_or(|thread| thread.index() != runner) {
-                    record.elsewhere.add(stamp.generation(), bytes);
-                }
-                return;
-            }
+            Added::Yes => return released_elsewhere_of(thread, record, stamp, bytes),
             // ORDERING: `forward` was stored before the tally was closed (AcqRel).
             Added::Closed => stamp = Stamp(record.forward.load(Ordering::Acquire)),
         }
+    }
+}
+
+/// Tells an open call and the ones around it of a release that none of them executed.
+fn released_elsewhere_of(thread: Option<&ThreadState>, record: &CallRecord, stamp: Stamp, bytes: i64) {
+    let (mut record, mut stamp) = (record, stamp);
+    for _ in 0..MAX_HOPS {
+        // Each level is judged by its own runner: a sibling may free what a suspended call holds, inside the call around both.
+        let runner = record.runner.load(Ordering::Relaxed);
+        if thread.is_none_or(|thread| thread.index() != runner) {
+            record.elsewhere.add(stamp.generation(), bytes);
+        }
+        stamp = Stamp(record.forward.load(Ordering::Acquire));
+        match record_of(stamp) {
+            Some(around) => record = around,
+            None => return,
+        }
+    }
+}
+
+/// An async call is suspended inside the call `outer`: what others release of it from now on concerns both.
+pub(crate) fn suspend(stamp: Stamp, outer: Stamp) {
+    let Some(record) = record_of(stamp) else { return };
+    record.runner.store(0, Ordering::Relaxed);
+    let known = Stamp(record.forward.swap(outer.0, Ordering::AcqRel));
+    if known != outer {
+        pass_on_elsewhere(record, outer);
+    }
+}
+
+/// Tells the call around of what was released elsewhere before it could be known there.
+fn pass_on_elsewhere(record: &CallRecord, outer: Stamp) {
+    if let Some(around) = record_of(outer) {
+        around
+            .elsewhere
+            .add(outer.generation(), signed(record.elsewhere.word()));
     }
 }
 
@@ -353,6 +383,7 @@ pub(crate) fn end(thread: &ThreadState, stamp: Stamp, own_bytes: i64, outer: Sta
     if outer == Stamp::LAZY {
         // The enclosing call has granted nothing itself: it takes over the record, blocks and all.
         ended.runner.store(thread.index(), Ordering::Relaxed);
+        ended.forward.store(0, Ordering::Release);
         let survivor_bytes = own_bytes - signed(ended.released.word());
         return Ended {
             survivor_bytes,
@@ -360,7 +391,10 @@ pub(crate) fn end(thread: &ThreadState, stamp: Stamp, own_bytes: i64, outer: Sta
             inherited_bytes: own_bytes,
         };
     }
-    ended.forward.store(outer.0, Ordering::Release);
+    let known = Stamp(ended.forward.swap(outer.0, Ordering::AcqRel));
+    if known != outer {
+        pass_on_elsewhere(ended, outer);
+    }
     let survivor_bytes = own_bytes - ended.released.close();
     match record_of(outer).filter(|_| survivor_bytes > 0) {
         Some(heir) => {
@@ -405,7 +439,7 @@ fn scan_aliases(thread: &ThreadState, heir: &CallRecord) {
     let mut slot = heir.alias_head.load(Ordering::Relaxed);
     while let Some(alias) = record(slot).filter(|_| slot != 0) {
         let next = alias.next.load(Ordering::Relaxed);
-        let is_dead = signed(alias.released.word()) as u64 >= alias.stamped.load(Ordering::Relaxed);
+        let is_dead = signed(alias.released.word()) >= alias.stamped.load(Ordering::Relaxed) as i64;
         if is_dead || kept == MAX_ALIASES {
             if !is_dead {
                 heir.is_upper_bound.store(1, Ordering::Relaxed);

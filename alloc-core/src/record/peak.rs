@@ -4,7 +4,8 @@
 //! - *process peak*: a thread publishes `net` when it drifted by `FLUSH_BYTES`, and knows from the last publication above which
 //!   value of `net` the process is at a new peak. Exact with one thread; with n threads off by at most `n * FLUSH_BYTES`.
 //! - *scope peaks*: consecutive events on blocks of one scope node are *pending* as a stretch of `net`; when the next event is
-//!   another node's, the stretch is settled on the node and the nodes around it. Same accuracy.
+//!   another node's, the stretch is settled on the node and the nodes around it. Exact with one thread; with n threads off by at
+//!   most `2 * n * FLUSH_BYTES`: a stretch and what a node row has not published.
 //! - *call peak*: largest `net` since the call began (`scope`). Exact for what the call's thread executes.
 //!
 //! Cost: an addition, a maximum and two compares per event; a cold call at a new peak or a change of node.
@@ -51,7 +52,7 @@ impl ThreadState {
 
     /// This thread grants `bytes`.
     #[inline(always)]
-    pub(crate) fn grant(&self, bytes: u64) {
+    pub(crate) fn grant(&'static self, bytes: u64) {
         let granted = self.granted.get().wrapping_add(bytes);
         self.granted.set(granted);
         let net = granted.wrapping_sub(self.released.get()) as i64;
@@ -65,7 +66,7 @@ impl ThreadState {
 
     /// This thread releases `bytes`.
     #[inline(always)]
-    pub(crate) fn release(&self, bytes: u64) {
+    pub(crate) fn release(&'static self, bytes: u64) {
         let released = self.released.get().wrapping_add(bytes);
         self.released.set(released);
         let net = self.granted.get().wrapping_sub(released) as i64;
@@ -216,7 +217,7 @@ fn open_window(thread: &ThreadState) {
 
 #[cold]
 #[inline(never)]
-fn leave_window(thread: &ThreadState, net: i64) {
+fn leave_window(thread: &'static ThreadState, net: i64) {
     if net > thread.peak_net.signed() {
         if thread.raised.swap(1, Ordering::Relaxed) == 0 {
             // First new peak since the publication: the rows of other threads hear of it now, ours with every event.
@@ -227,9 +228,11 @@ fn leave_window(thread: &ThreadState, net: i64) {
         thread.bump_peak_mark();
     }
     if (net - thread.published.signed()).abs() > FLUSH_BYTES {
-        publish(thread)
+        // Settled here too, a stretch is never longer than the window: that bounds the error of scope peaks.
+        settle(thread);
+        publish(thread);
     } else {
-        open_window(thread)
+        open_window(thread);
     }
 }
 

@@ -773,7 +773,13 @@ impl Drop for PollGuard<'_> {
             );
         }
         call.stamp = frame.thread.stamp();
-        call::set_runner(call.stamp, 0);
         frame.resume_outer(0, measured.net);
+        if call.stamp.is_recorded() {
+            if frame.thread.own_bits.get() == LAZY_BITS {
+                // The call around must hear of what others free while this one waits.
+                frame.thread.set_stamp(call::open(frame.thread));
+            }
+            call::suspend(call.stamp, frame.thread.stamp());
+        }
     }
 }
