@@ -36,6 +36,8 @@ static CHOICE: AtomicU8 = AtomicU8::new(u8::MAX);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
+    /// What the inner allocator was asked on this thread: `alloc`, `alloc_zeroed`, `dealloc`, `realloc`.
+    static ASKED: Cell<[u32; 4]> = const { Cell::new([0; 4]) };
     /// Requests of the test on this thread; only these are refused.
     static REQUESTS: Cell<Option<u32>> = const { Cell::new(None) };
 }
@@ -59,6 +61,25 @@ fn choice() -> &'static str {
     INNERS[choice as usize]
 }
 
+fn note_asked(method: usize) {
+    let mut asked = ASKED.get();
+    asked[method] += 1;
+    ASKED.set(asked);
+}
+
+/// Fails unless `request` asks the inner allocator for exactly this: each method is passed on to the same one, and the
+/// tracker asks for nothing itself.
+fn asking<T>(expected: impl Fn(&T) -> [u32; 4], request: impl FnOnce() -> T) -> T {
+    ASKED.set([0; 4]);
+    let granted = request();
+    assert_eq!(
+        ASKED.get(),
+        expected(&granted),
+        "asked: alloc, alloc_zeroed, dealloc, realloc"
+    );
+    granted
+}
+
 fn is_refused() -> bool {
     let Some(count) = REQUESTS.get() else { return false };
     REQUESTS.set(Some(count + 1));
@@ -70,6 +91,7 @@ fn is_refused() -> bool {
 // SAFETY: every method passes its arguments on to one allocator, the same for the whole run.
 unsafe impl GlobalAlloc for Chosen {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note_asked(0);
         // SAFETY: the caller's promise, in every arm.
         unsafe {
             match choice() {
@@ -84,6 +106,7 @@ unsafe impl GlobalAlloc for Chosen {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note_asked(1);
         // SAFETY: the caller's promise, in every arm.
         unsafe {
             match choice() {
@@ -98,6 +121,7 @@ unsafe impl GlobalAlloc for Chosen {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        note_asked(2);
         // SAFETY: the caller's promise, in every arm.
         unsafe {
             match choice() {
@@ -114,6 +138,7 @@ unsafe impl GlobalAlloc for Chosen {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        note_asked(3);
         // SAFETY: the caller's promise, in every arm.
         unsafe {
             match choice() {
@@ -494,7 +519,8 @@ impl Worker {
     fn allocate(&mut self, mode: Mode) -> Option<Block> {
         let layout = random_layout(&mut self.rng);
         let is_zeroed = self.rng.chance(30);
-        let address = self.request(|| {
+        let asks = if is_zeroed { [0, 1, 0, 0] } else { [1, 0, 0, 0] };
+        let request = || {
             // SAFETY: the layout is not empty.
             unsafe {
                 if is_zeroed {
@@ -503,7 +529,8 @@ impl Worker {
                     ALLOC.alloc(layout)
                 }
             }
-        })?;
+        };
+        let address = self.request(|_| asks, request)?;
         let holder = (mode != Mode::Off).then(|| self.scope());
         let block = Block {
             address,
@@ -533,7 +560,8 @@ impl Worker {
     fn free(&mut self, block: &Block) {
         verify(block, block.layout.size());
         // SAFETY: the block is alive, of this layout, and not used again.
-        unsafe { ALLOC.dealloc(block.address as *mut u8, block.layout) };
+        let release = || unsafe { ALLOC.dealloc(block.address as *mut u8, block.layout) };
+        asking(|()| [0, 0, 1, 0], release);
         if let Some(scope) = block.holder {
             self.model.figures[scope].frees += 1;
             self.model.cohorts[scope][block.born].frees += 1;
@@ -545,7 +573,13 @@ impl Worker {
         let (old, size) = (block.layout, random_size(&mut self.rng));
         verify(block, old.size());
         let address = block.address;
-        let granted = self.request(|| {
+        let becomes_tracked = block.holder.is_none() && mode != Mode::Off;
+        let asks = |granted: &Option<usize>| match (becomes_tracked, granted) {
+            (false, _) => [0, 0, 0, 1],
+            (true, None) => [1, 0, 0, 0],
+            (true, Some(_)) => [1, 0, 1, 0],
+        };
+        let granted = self.request(asks, || {
             // SAFETY: the block is alive and of this layout; the new size is not 0 and small.
             unsafe { ALLOC.realloc(address as *mut u8, old, size) }
         });
@@ -583,17 +617,16 @@ impl Worker {
         fill(block);
     }
 
-    fn request(&self, ask: impl FnOnce() -> *mut u8) -> Option<usize> {
-        let is_counted = self.may_fail;
-        if is_counted {
-            REQUESTS.set(Some(REFUSALS.with(Cell::get)));
+    fn request(&self, asks: impl Fn(&Option<usize>) -> [u32; 4], request: impl FnOnce() -> *mut u8) -> Option<usize> {
+        if self.may_fail {
+            REQUESTS.set(Some(REFUSALS.get()));
         }
-        let granted = ask();
-        if is_counted {
+        let granted = asking(asks, || Some(request().addr()).filter(|&address| address != 0));
+        if self.may_fail {
             REFUSALS.set(REQUESTS.take().unwrap_or(0));
         }
-        assert!(is_counted || !granted.is_null(), "the inner allocator had memory");
-        (!granted.is_null()).then_some(granted.addr())
+        assert!(self.may_fail || granted.is_some(), "the inner allocator had memory");
+        granted
     }
 
     fn impossible(&self) {
