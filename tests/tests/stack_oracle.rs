@@ -1,4 +1,5 @@
-//! Every stack that realistic code allocates under is the one that the `backtrace` crate finds, frame for frame.
+//! Every stack that realistic code allocates under is the one that the `backtrace` crate finds, frame for frame; and its
+//! hash is that of a capture which remembers nothing of the stacks before.
 //!
 //! One test, because its allocator compares on every allocation of the process. Run it in debug, in release, with
 //! `RUSTFLAGS="-C force-frame-pointers=yes"`, and with `panic = "abort"`.
@@ -9,6 +10,7 @@ mod programs;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, UnsafeCell};
+use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use alloc_core::__private::probe::{self, Found, Probe};
@@ -21,14 +23,14 @@ struct Comparing;
 #[global_allocator]
 static ALLOCATOR: Comparing = Comparing;
 
+/// How a stack is captured: twice at full depth, twice with few frames.
+const DEPTHS: [usize; 4] = [128, 128, 7, 7];
+
 /// What a thread compares with.
 struct Comparison {
-    /// Captures one after another, as a thread of a program would: what is tested.
-    running: Probe,
-    /// The same, with few frames.
-    shallow: Probe,
-    /// Remembers nothing: starts from zero bytes each time.
-    forgetful: Probe,
+    /// One for each depth. The even ones capture one stack after another, as a thread of a program does: they are what is
+    /// tested. The odd ones start from zero bytes each time.
+    probes: [Probe; 4],
     ready: bool,
 }
 
@@ -36,9 +38,7 @@ thread_local! {
     static BUSY: Cell<bool> = const { Cell::new(true) };
     static COMPARISON: UnsafeCell<Comparison> = const {
         UnsafeCell::new(Comparison {
-            running: Probe::zeroed(),
-            shallow: Probe::zeroed(),
-            forgetful: Probe::zeroed(),
+            probes: [const { Probe::zeroed() }; 4],
             ready: false,
         })
     };
@@ -70,27 +70,37 @@ unsafe impl GlobalAlloc for Comparing {
     }
 }
 
+#[inline(never)]
+fn capture(probe: &mut Probe, depth: usize) -> Found {
+    probe.capture(depth)
+}
+
 /// Captures this stack in every way and compares.
 #[inline(never)]
 fn compare(comparison: &mut Comparison) {
-    if !comparison.ready {
-        comparison.ready = true;
-        comparison.running.init_thread();
-        comparison.shallow.init_thread();
+    for (at, probe) in comparison.probes.iter_mut().enumerate() {
+        if at % 2 == 1 || !comparison.ready {
+            *probe = Probe::zeroed();
+            probe.init_thread();
+        }
     }
-    let found = comparison.running.capture(128);
-    let few = comparison.shallow.capture(7);
-    comparison.forgetful = Probe::zeroed();
-    comparison.forgetful.init_thread();
-    let fresh = comparison.forgetful.capture(128);
-    let fresh_few = {
-        comparison.forgetful = Probe::zeroed();
-        comparison.forgetful.init_thread();
-        comparison.forgetful.capture(7)
-    };
-    let (mut ours, mut few_frames) = ([0; 128], [0; 128]);
-    let count = comparison.running.frames(&mut ours);
-    let few_count = comparison.shallow.frames(&mut few_frames);
+    comparison.ready = true;
+    // From one place in the code (the index is hidden, so that the loop stays one), so that all find the same frames.
+    let mut ours = [([0; 128], 0); 4];
+    let mut all = [Found {
+        hash: 0,
+        len: 0,
+        truncated: false,
+        foreign: false,
+    }; 4];
+    let mut next = 0;
+    while next < DEPTHS.len() {
+        let at = black_box(next);
+        all[at] = capture(&mut comparison.probes[at], DEPTHS[at]);
+        ours[at].1 = comparison.probes[at].frames(&mut ours[at].0);
+        next = at + 1;
+    }
+    FRESH.fetch_add(comparison.probes[0].fresh(), Relaxed);
 
     let marker = 0u8;
     let here = (&raw const marker).addr();
@@ -108,35 +118,27 @@ fn compare(comparison: &mut Comparison) {
             length < theirs.len()
         });
     }
-    // The captures' innermost frame is this function, at other addresses than in the trace.
-    let deep = length + 1 > 128;
-    let kept = if deep { 127 } else { length };
-    let right = count == kept + 1
-        && ours[0].abs_diff(own) < 16 << 10
-        && ours[1..count] == theirs[..kept]
-        && found.truncated == deep
-        && found.len == count
-        && !found.foreign
-        && found.hash != 0
-        && few_count == 7.min(length + 1)
-        && few_frames[1..few_count] == theirs[..few_count - 1]
-        && few.truncated == (length + 1 > 7)
-        && depends_on_frames_only(found, fresh, length)
-        && depends_on_frames_only(few, fresh_few, length);
+    // The captures' innermost frames are `capture` and this function, the latter at another address than in the trace.
+    let right = |at: usize| {
+        let (found, (frames, count)) = (all[at], &ours[at]);
+        let total = length + 2;
+        let kept = total.min(DEPTHS[at]);
+        *count == kept
+            && found.len == kept
+            && found.truncated == (total > kept)
+            && !found.foreign
+            && found.hash != 0
+            && frames[1].abs_diff(own) < 16 << 10
+            && frames[2..kept] == theirs[..kept - 2]
+    };
+    let right = (0..4).all(right) && ours[0] == ours[1] && ours[2] == ours[3] && all[0] == all[1] && all[2] == all[3];
     STACKS.fetch_add(1, Relaxed);
-    FRAMES.fetch_add(count, Relaxed);
-    FRESH.fetch_add(comparison.running.fresh(), Relaxed);
+    FRAMES.fetch_add(ours[0].1, Relaxed);
     DEEPEST.fetch_max(length, Relaxed);
     if !right && WRONG.fetch_add(1, Relaxed) < 3 {
-        eprintln!("found {found:?} few {few:?} fresh {fresh:?}, {fresh_few:?}; own {own:x}");
-        eprintln!("ours   {:x?}\ntheirs       {:x?}", &ours[..count], &theirs[..length]);
+        eprintln!("{all:?}, {own:x}");
+        eprintln!("ours   {:x?}\ntheirs {:x?}", &ours[0].0[..ours[0].1], &theirs[..length]);
     }
-}
-
-/// The captures of one stack differ in their innermost address alone (they are made one after another), so nothing but
-/// the flags and lengths can be compared here; that equal frames give equal hashes is `stack_hash`'s matter.
-fn depends_on_frames_only(one: Found, other: Found, _length: usize) -> bool {
-    (one.len, one.truncated, one.foreign) == (other.len, other.truncated, other.foreign)
 }
 
 fn main() {
@@ -146,7 +148,7 @@ fn main() {
     while STACKS.load(Relaxed) < WANTED {
         for (name, program) in programs::PROGRAMS {
             let before = STACKS.load(Relaxed);
-            sum += std::hint::black_box(program)();
+            sum += black_box(program)();
             BUSY.set(true);
             println!("{name}: {} stacks", STACKS.load(Relaxed) - before);
             BUSY.set(false);

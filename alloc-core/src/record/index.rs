@@ -131,7 +131,8 @@ impl Index {
         None
     }
 
-    /// Puts `id` under `hash`, unless an equal key is there already. What `id` names must be complete before the call.
+    /// Puts `id` under `hash`, unless another thread has just put an equal key where this one would go. The caller has looked
+    /// with `find`; what `id` names must be complete before the call.
     pub(crate) fn insert(&self, hash: u64, id: u32, is_equal: impl Fn(u32) -> bool) -> Place {
         let entry = (hash & !ID_MASK) | u64::from(id);
         for (number, level) in self.levels.iter().enumerate() {
@@ -184,9 +185,14 @@ mod tests {
             assert_eq!(INDEX.find(hash(id), |other| other == id), Some(id));
         }
         assert_eq!(INDEX.find(hash(77), |_| false), None);
-        assert!(matches!(
-            INDEX.insert(hash(5), 30_000, |other| other == 5),
-            Place::Found(5)
-        ));
+    }
+
+    #[test]
+    fn a_key_inserted_by_two_threads_at_once_keeps_the_first_id() {
+        arena::init(arena::DEFAULT_LIMIT);
+        static INDEX: Index = Index::new();
+        assert!(matches!(INDEX.insert(1 << 60, 5, |other| other == 5), Place::Inserted));
+        assert!(matches!(INDEX.insert(1 << 60, 6, |other| other == 5), Place::Found(5)));
+        assert_eq!(INDEX.find(1 << 60, |_| true), Some(5));
     }
 }

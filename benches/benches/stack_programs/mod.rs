@@ -8,10 +8,10 @@ use std::hint::black_box;
 use std::rc::Rc;
 
 /// A program: its name, and one run of it.
-pub type Program = (&'static str, fn() -> usize);
+pub(crate) type Program = (&'static str, fn() -> usize);
 
 /// All of them.
-pub const PROGRAMS: [Program; 5] = [
+pub(crate) const PROGRAMS: [Program; 5] = [
     ("json", json),
     ("regex", regex),
     ("words", words),

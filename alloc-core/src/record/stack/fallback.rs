@@ -3,7 +3,7 @@
 //! Record side; used where no faster backend exists. Keeps no memory of earlier stacks. What the platform's unwinder
 //! does inside is its own affair: it is asked for one frame at a time, bounded by the depth.
 
-use super::{Captured, MAX_DEPTH, finish, mix};
+use super::{Captured, MAX_DEPTH, add, finish};
 use crate::record::sys::unwind;
 
 /// Stack bounds and the frames of the last capture.
@@ -65,7 +65,7 @@ pub(super) fn capture(state: &mut State, depth: usize) -> Captured {
             };
             *slot = pc;
             len += 1;
-            hash = mix(hash, pc);
+            hash = add(hash, pc);
             true
         });
     }

@@ -28,7 +28,7 @@
 use core::arch::{asm, naked_asm};
 
 use super::rules::{self, Rule};
-use super::{Captured, MAX_DEPTH, finish, modules};
+use super::{BASE, Captured, MAX_DEPTH, add, finish, modules, read};
 use crate::record::sys::unwind;
 
 /// Frames remembered. More than `MAX_DEPTH + 1`, so that a deep recursion goes up and down a bit between full walks.
@@ -150,6 +150,18 @@ impl State {
         if self.foreign { 1 } else { self.count.min(self.depth) }
     }
 
+    /// What the last capture found, whose hash this is.
+    #[inline(always)]
+    fn captured(&self, hash: u64) -> Captured {
+        let truncated = !self.foreign && (self.count > self.depth || self.outside != Outside::Nothing);
+        Captured {
+            hash,
+            len: self.len(),
+            truncated,
+            foreign: self.foreign,
+        }
+    }
+
     /// Frames of the last capture that had to be stepped through.
     pub(super) fn fresh(&self) -> usize {
         self.fresh_count
@@ -161,13 +173,24 @@ impl State {
 pub(super) fn capture(state: &mut State, depth: usize) -> Captured {
     // SAFETY: `state` is a valid reference for the duration of the call.
     let hash = unsafe { enter(state, depth.clamp(1, MAX_DEPTH)) };
-    let truncated = !state.foreign && (state.count > state.depth || state.outside != Outside::Nothing);
-    Captured {
-        hash,
-        len: state.len(),
-        truncated,
-        foreign: state.foreign,
+    state.captured(hash)
+}
+
+/// [`capture`] of made-up memory instead of the running stack, for tests: `stack` is the thread's stack, `entry` the word
+/// in it that holds the innermost return address.
+pub(super) fn walk_memory(state: &mut State, stack: &[usize], entry: usize, rbp: usize, depth: usize) -> Captured {
+    let bytes = core::mem::size_of_val(stack);
+    let low = stack.as_ptr().addr();
+    // Frames of other memory are not remembered.
+    if (state.low, state.top) != (low, low + bytes) {
+        state.count = 0;
     }
+    (state.low, state.top, state.room) = (low, low + bytes, bytes.saturating_sub(8));
+    let entry = low.wrapping_add(entry.wrapping_mul(8));
+    // SAFETY: the state is a valid reference; `entry` is only used if it lies in the slice, all of which is readable;
+    // and what lies there is only read.
+    let hash = unsafe { walk(state, depth.clamp(1, MAX_DEPTH), entry, rbp) };
+    state.captured(hash)
 }
 
 /// Hands the caller's registers to [`walk`], without a frame of its own: the return address at the stack pointer, the
@@ -180,32 +203,6 @@ unsafe extern "sysv64" fn enter(state: *mut State, depth: usize) -> u64 {
     naked_asm!("mov rdx, rsp", "mov rcx, rbp", "jmp {walk}", walk = sym walk)
 }
 
-/// Reads a word of the stack, wherever it lies in a word.
-///
-/// # Safety
-/// `[address, address + 8)` must be readable.
-#[inline(always)]
-unsafe fn read(address: usize) -> usize {
-    // SAFETY: the caller's promise. Volatile, because the compiler must not conclude anything from frames it owns.
-    unsafe { (address as *const Word).read_volatile().0 }
-}
-
-/// A word without alignment.
-#[derive(Clone, Copy)]
-#[repr(C, packed)]
-struct Word(usize);
-
-/// One frame's share in the hash: spread, so that sums of differences do not cancel out.
-#[inline(always)]
-fn share(pc: usize) -> u64 {
-    let spread = (pc as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-    spread ^ (spread >> 32)
-}
-
-/// Multiplier of the hash: hash(frames + one) = hash(frames) * BASE + share(one). A window of frames then has a hash
-/// of its own: that of all, less that of the ones outside, times BASE to the power of the window's length.
-const BASE: u64 = 0xD134_2543_DE82_EF95;
-
 /// Captures the stack whose innermost frame has its return address at `entry`. Returns the hash.
 ///
 /// # Safety
@@ -215,7 +212,7 @@ unsafe extern "sysv64" fn walk(state: *mut State, depth: usize, entry: usize, rb
     // SAFETY: the caller's promise.
     let state = unsafe { &mut *state };
 
-    // SAFETY: `entry` is readable in either case, being the running stack's pointer.
+    // SAFETY: on a stack of its own or not, the running thread's stack pointer can be read; and so can what tests pass.
     let pc = unsafe { read(entry) };
     // `room` is the stack's size less a word: what the return address at `entry` needs.
     if entry.wrapping_sub(state.low) > state.room {
@@ -363,7 +360,7 @@ unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize
             } else {
                 Outside::Unreachable
             };
-            if pc == 0 {
+            if pc == 0 && fresh > 1 {
                 // Not a frame: the word outside the first function of a stack that starts without unwind information.
                 fresh -= 1;
                 state.outside = Outside::Nothing;
@@ -486,7 +483,7 @@ fn remember(state: &mut State, kept: usize, fresh: usize, rbp: usize, rules: Rul
         // SAFETY: kept + fresh <= FRAMES.
         unsafe {
             let Fresh { pc, sp, .. } = *state.fresh.get_unchecked(kept + fresh - at);
-            hash = hash.wrapping_mul(BASE).wrapping_add(share(pc));
+            hash = add(hash, pc);
             *state.sp.get_unchecked_mut(CHUNK + at) = sp;
             *state.pc.get_unchecked_mut(CHUNK + at) = pc;
             *state.hash.get_unchecked_mut(at) = hash;
@@ -520,7 +517,7 @@ fn remember_rbp(state: &mut State, kept: usize, fresh: usize, rbp: usize, mut ha
         unsafe {
             let Fresh { pc, sp, rbp, rule: own } = *state.fresh.get_unchecked(kept + fresh - at);
             rule = state.fresh.get_unchecked(kept + fresh - at - 1).rule;
-            hash = hash.wrapping_mul(BASE).wrapping_add(share(pc));
+            hash = add(hash, pc);
             need = if own.touches_rbp() { own.uses_rbp_bit() } else { need };
             *state.sp.get_unchecked_mut(CHUNK + at) = sp;
             *state.pc.get_unchecked_mut(CHUNK + at) = pc;
@@ -568,5 +565,5 @@ fn foreign(state: &mut State, pc: usize) -> u64 {
     state.foreign_pc = pc;
 
     state.foreign = true;
-    finish(share(pc), false, true)
+    finish(add(0, pc), false, true)
 }

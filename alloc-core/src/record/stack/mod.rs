@@ -12,21 +12,26 @@
 //!
 //! What it leaves out: symbols (the read side), what a hash is mapped to (the caller).
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+// One backend per target; `build.rs` decides which, and says so by these cfgs.
+#[cfg(stack_rules)]
 mod cfi;
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(miri))))]
+#[cfg(stack_fallback)]
 mod fallback;
-#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+#[cfg(stack_frame_pointers)]
+mod frame_pointers;
+#[cfg(stack_rules)]
 mod incremental;
-#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+#[cfg(stack_rules)]
 mod modules;
 pub mod probe;
-#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+#[cfg(stack_rules)]
 mod rules;
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64", not(miri))))]
+#[cfg(stack_fallback)]
 use fallback as backend;
-#[cfg(all(target_os = "linux", target_arch = "x86_64", not(miri)))]
+#[cfg(stack_frame_pointers)]
+use frame_pointers as backend;
+#[cfg(stack_rules)]
 use incremental as backend;
 
 /// Frames that a capture can keep at most, whatever depth it is asked for.
@@ -90,10 +95,31 @@ impl StackState {
     }
 }
 
-/// Hash of frames one by one, for the backends that see every frame at each capture. `seed` carries the flags.
-#[inline]
-fn mix(hash: u64, pc: usize) -> u64 {
-    (hash.rotate_left(5) ^ pc as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+/// Reads a word of the stack, wherever it lies in a word.
+///
+/// # Safety
+/// `[address, address + 8)` must be readable.
+#[cfg(stack_rules)]
+#[inline(always)]
+unsafe fn read(address: usize) -> usize {
+    /// A word without alignment.
+    #[derive(Clone, Copy)]
+    #[repr(C, packed)]
+    struct Word(usize);
+    // SAFETY: the caller's promise. Volatile, because the compiler must not conclude anything from frames it owns.
+    unsafe { (address as *const Word).read_volatile().0 }
+}
+
+/// Multiplier of the hash. A window of frames has a hash of its own: that of all, less that of the ones outside, times
+/// this to the power of the window's length.
+const BASE: u64 = 0xD134_2543_DE82_EF95;
+
+/// The hash of some frames, and of one more inside them; starts from 0.
+#[inline(always)]
+fn add(hash: u64, pc: usize) -> u64 {
+    // Spread, so that differences between addresses do not cancel out.
+    let spread = (pc as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    hash.wrapping_mul(BASE).wrapping_add(spread ^ (spread >> 32))
 }
 
 /// Ends a hash: spreads it over all bits, marks the flags, and keeps 0 free.

@@ -1,8 +1,8 @@
 //! The capture as tests and benches reach it; not part of the crate's face.
 //!
-//! Called by `tests/` and `benches/` only, through the crate's hidden module.
+//! Called by `tests/` and `benches/` only, through the crate's hidden module. On the record side: it allocates nothing.
 
-use super::{MAX_DEPTH, StackState};
+use super::{Captured, MAX_DEPTH, StackState};
 
 /// A thread's capture state.
 pub struct Probe(StackState);
@@ -18,6 +18,24 @@ pub struct Found {
     pub truncated: bool,
     /// See `Captured`.
     pub foreign: bool,
+}
+
+impl From<Captured> for Found {
+    #[inline(always)]
+    fn from(captured: Captured) -> Self {
+        let Captured {
+            hash,
+            len,
+            truncated,
+            foreign,
+        } = captured;
+        Self {
+            hash,
+            len,
+            truncated,
+            foreign,
+        }
+    }
 }
 
 /// Prepares what the process shares.
@@ -46,13 +64,7 @@ impl Probe {
     /// Captures from the caller on.
     #[inline(always)]
     pub fn capture(&mut self, depth: usize) -> Found {
-        let captured = super::capture(&mut self.0, depth);
-        Found {
-            hash: captured.hash,
-            len: captured.len,
-            truncated: captured.truncated,
-            foreign: captured.foreign,
-        }
+        super::capture(&mut self.0, depth).into()
     }
 
     /// Copies the frames of the last capture; returns how many there are.
@@ -66,3 +78,44 @@ impl Probe {
         self.0.inner.fresh()
     }
 }
+
+/// What only the backend that reads unwind information has.
+#[cfg(stack_rules)]
+mod by_rules {
+    use super::{Found, Probe};
+    use crate::record::stack::{backend, cfi, rules};
+
+    impl Probe {
+        /// Walks made-up memory: `stack` as the thread's stack, from the return address at its word `entry`, with any
+        /// value in `rbp`. Every word that is found is data: nothing is called.
+        ///
+        /// # Panics
+        /// If `stack` has no word `entry`.
+        pub fn walk_memory(&mut self, stack: &[usize], entry: usize, rbp: usize, depth: usize) -> Found {
+            assert!(entry < stack.len(), "the entry is a word of the stack");
+            backend::walk_memory(&mut self.0.inner, stack, entry, rbp, depth).into()
+        }
+    }
+
+    /// The rule for the frame that returns to `pc`, if it steps; as [`rule_from`] gives it.
+    #[must_use]
+    pub fn rule_at(pc: usize) -> Option<(bool, usize, usize)> {
+        rules::rule(pc).parts()
+    }
+
+    /// Whether unwind information in `bytes`, as if loaded at `address`, has a row for `target`; and the rule made of
+    /// it as (base is `rbp`, bytes to the caller's stack pointer, bytes back to the lowest word read), if it steps.
+    #[must_use]
+    pub fn rule_from(
+        bytes: &[u8],
+        address: usize,
+        header: usize,
+        target: usize,
+    ) -> Option<Option<(bool, usize, usize)>> {
+        let row = cfi::row_at(cfi::Image { address, bytes }, header, target)?;
+        Some(rules::Rule::from_row(row).parts())
+    }
+}
+
+#[cfg(stack_rules)]
+pub use by_rules::{rule_at, rule_from};

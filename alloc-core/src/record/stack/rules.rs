@@ -121,8 +121,13 @@ impl Rule {
         (((self.0 >> SLOT_SHIFT) & SLOT_MASK) << 3) as usize
     }
 
+    /// Base, offset and slot, if it steps.
+    pub(super) fn parts(self) -> Option<(bool, usize, usize)> {
+        self.steps().then(|| (self.uses_rbp(), self.offset(), self.slot()))
+    }
+
     /// From an unwind row, if it fits.
-    fn from_row(row: cfi::Row) -> Self {
+    pub(super) fn from_row(row: cfi::Row) -> Self {
         if row.return_address == Register::Undefined {
             return Self(OUTERMOST);
         }

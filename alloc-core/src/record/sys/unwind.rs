@@ -51,7 +51,7 @@ pub(crate) fn stack_bounds() -> Option<(usize, usize)> {
 }
 
 /// A loaded module, as the loader describes it.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(stack_rules)]
 pub(crate) struct Module {
     /// First address of its mapping; the ELF header lies there.
     pub(crate) start: usize,
@@ -61,11 +61,11 @@ pub(crate) struct Module {
     pub(crate) header: usize,
 }
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(stack_rules)]
 pub(crate) use elf::{find_module, init_modules, sync_modules, unwind_segment};
 
 /// Modules of the process, without the loader's lock wherever an allocation may be under way.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[cfg(stack_rules)]
 mod elf {
     use core::ffi::{CStr, c_char, c_int, c_void};
     use core::mem::{MaybeUninit, size_of, transmute};
@@ -125,12 +125,12 @@ mod elf {
                 libc::getauxval(libc::AT_SYSINFO_EHDR) as usize,
             )
         };
-        // SAFETY: AT_BASE is where the kernel mapped the loader that runs this process; it is never unmapped.
-        if loader != 0
-            && let Some(address) = unsafe { find_object(loader) }
-        {
-            FIND_OBJECT.store(address, Relaxed);
-            return;
+        if loader != 0 {
+            // SAFETY: AT_BASE is where the kernel mapped the loader that runs this process; it is never unmapped.
+            if let Some(address) = unsafe { find_object(loader) } {
+                FIND_OBJECT.store(address, Relaxed);
+                return;
+            }
         }
         for image in [loader, vdso] {
             if image != 0 {
@@ -301,7 +301,7 @@ mod elf {
         let at = header.e_phoff as usize;
         let plain = header.e_ident.starts_with(b"\x7fELF")
             && usize::from(header.e_phentsize) == size_of::<Segment>()
-            && at.wrapping_add(image) % align_of::<Segment>() == 0
+            && at.wrapping_add(image).is_multiple_of(align_of::<Segment>())
             && at < 4096;
         if !plain {
             return &[];

@@ -1,0 +1,190 @@
+//! The table at the end: what must hold, what we aim for, what was measured, and what that means.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use crate::figures::Summary;
+
+/// One line of the table. Smaller is better, unless it says "at least".
+#[derive(Clone, Debug)]
+pub struct Row {
+    /// What was measured.
+    pub name: String,
+    /// Unit of all its numbers.
+    pub unit: &'static str,
+    /// What must hold and what is aimed for; nothing for rows that only inform.
+    pub targets: Option<Targets>,
+    /// The measured figure.
+    pub measured: Summary,
+}
+
+/// What a row is judged by.
+#[derive(Clone, Copy, Debug)]
+pub struct Targets {
+    must: f64,
+    aim: f64,
+    is_at_least: bool,
+}
+
+impl Targets {
+    /// At most these.
+    #[must_use]
+    pub const fn at_most(must: f64, aim: f64) -> Self {
+        Self {
+            must,
+            aim,
+            is_at_least: false,
+        }
+    }
+
+    /// At least these.
+    #[must_use]
+    pub const fn at_least(must: f64, aim: f64) -> Self {
+        Self {
+            must,
+            aim,
+            is_at_least: true,
+        }
+    }
+
+    fn verdict(self, value: f64) -> &'static str {
+        let holds = |target: f64| {
+            if self.is_at_least {
+                value >= target
+            } else {
+                value <= target
+            }
+        };
+        if holds(self.aim) {
+            "aim met"
+        } else if holds(self.must) {
+            "must met"
+        } else {
+            "MISSED"
+        }
+    }
+}
+
+impl Row {
+    /// A row that is judged.
+    pub fn judged(name: impl Into<String>, unit: &'static str, targets: Targets, measured: Summary) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            targets: Some(targets),
+            measured,
+        }
+    }
+
+    /// A row that informs.
+    pub fn info(name: impl Into<String>, unit: &'static str, measured: Summary) -> Self {
+        Self {
+            name: name.into(),
+            unit,
+            targets: None,
+            measured,
+        }
+    }
+
+    fn verdict(&self) -> &'static str {
+        self.targets.map_or("", |targets| targets.verdict(self.measured.median))
+    }
+}
+
+fn number(value: f64) -> String {
+    match value.abs() {
+        100.0.. => format!("{value:.0}"),
+        10.0.. => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}
+
+/// The rows as a table for the terminal.
+#[must_use]
+pub fn table(rows: &[Row]) -> String {
+    let mut text = format!(
+        "{:<58} {:>7} {:>7} {:>9}  {:<17} {:<8}\n",
+        "what", "must", "aim", "measured", "quartiles", "verdict"
+    );
+    for row in rows {
+        let target = |pick: fn(&Targets) -> f64| row.targets.as_ref().map(|targets| number(pick(targets)));
+        let spread = if row.measured.count > 1 {
+            format!("{} .. {}", number(row.measured.low), number(row.measured.high))
+        } else {
+            String::new()
+        };
+        let line = format!(
+            "{:<58} {:>7} {:>7} {:>9}  {:<17} {:<8}",
+            format!("{} ({})", row.name, row.unit),
+            target(|targets| targets.must).unwrap_or_default(),
+            target(|targets| targets.aim).unwrap_or_default(),
+            number(row.measured.median),
+            spread,
+            row.verdict()
+        );
+        writeln!(text, "{}", line.trim_end()).expect("a string can be written to");
+    }
+    text
+}
+
+/// What the numbers were measured on: a line each.
+#[must_use]
+pub fn machine() -> Vec<String> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let cpu = read("/proc/cpuinfo");
+    let model = cpu
+        .lines()
+        .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let load = read("/proc/loadavg");
+    vec![
+        format!("target: {}", env!("BENCH_TARGET")),
+        format!("toolchain: {}, bench profile", env!("BENCH_COMPILER")),
+        format!("machine: {}, {cores} cores", model.map_or("unknown", |(_, name)| name)),
+        format!("kernel: {}", read("/proc/sys/kernel/osrelease").trim()),
+        format!("load: {}", load.split(' ').take(3).collect::<Vec<_>>().join(" ")),
+    ]
+}
+
+/// Writes the rows to `benches/record/<target>/<date><suffix>.csv`; returns the path below `benches`.
+///
+/// # Errors
+/// When the file cannot be written or there is no `date` command.
+pub fn record(rows: &[Row], suffix: &str) -> std::io::Result<String> {
+    let date = Command::new("date").args(["-u", "+%F"]).output()?;
+    let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
+    let mut text = String::new();
+    for line in machine() {
+        writeln!(text, "# {line}").expect("a string can be written to");
+    }
+    text.push_str("what,unit,must,aim,measured,low_quartile,high_quartile,values,verdict\n");
+    for row in rows {
+        let target = |pick: fn(&Targets) -> f64| {
+            row.targets
+                .as_ref()
+                .map_or(String::new(), |targets| pick(targets).to_string())
+        };
+        let Summary {
+            median,
+            low,
+            high,
+            count,
+        } = row.measured;
+        writeln!(
+            text,
+            "\"{}\",{},{},{},{median:.4},{low:.4},{high:.4},{count},{}",
+            row.name,
+            row.unit,
+            target(|targets| targets.must),
+            target(|targets| targets.aim),
+            row.verdict()
+        )
+        .expect("a string can be written to");
+    }
+    let name = format!("record/{}/{date}{suffix}.csv", env!("BENCH_TARGET"));
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
+    std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
+    std::fs::write(&path, text)?;
+    Ok(name)
+}
