@@ -12,7 +12,7 @@ use std::ptr;
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Barrier, Mutex};
 
-use alloc_core::{Mode, ScopeGuard, Snapshot, TrackingAllocator, scope, set_mode};
+use alloc_core::{Mode, ScopeGuard, Snapshot, SnapshotDiff, TrackingAllocator, scope, set_mode};
 use allocscope_tests::{Rng, check_sums, nodes, number_from_env, run_again};
 
 #[global_allocator]
@@ -36,6 +36,8 @@ static CHOICE: AtomicU8 = AtomicU8::new(u8::MAX);
 static REFUSED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
+    /// What the inner allocator was asked on this thread: `alloc`, `alloc_zeroed`, `dealloc`, `realloc`.
+    static ASKED: Cell<[u32; 4]> = const { Cell::new([0; 4]) };
     /// Requests of the test on this thread; only these are refused.
     static REQUESTS: Cell<Option<u32>> = const { Cell::new(None) };
 }
@@ -59,6 +61,25 @@ fn choice() -> &'static str {
     INNERS[choice as usize]
 }
 
+fn note_asked(method: usize) {
+    let mut asked = ASKED.get();
+    asked[method] += 1;
+    ASKED.set(asked);
+}
+
+/// Fails unless `request` asks the inner allocator for exactly this: each method is passed on to the same one, and the
+/// tracker asks for nothing itself.
+fn asking<T>(expected: impl Fn(&T) -> [u32; 4], request: impl FnOnce() -> T) -> T {
+    ASKED.set([0; 4]);
+    let granted = request();
+    assert_eq!(
+        ASKED.get(),
+        expected(&granted),
+        "asked: alloc, alloc_zeroed, dealloc, realloc"
+    );
+    granted
+}
+
 fn is_refused() -> bool {
     let Some(count) = REQUESTS.get() else { return false };
     REQUESTS.set(Some(count + 1));
@@ -70,6 +91,7 @@ fn is_refused() -> bool {
 // SAFETY: every method passes its arguments on to one allocator, the same for the whole run.
 unsafe impl GlobalAlloc for Chosen {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        note_asked(0);
         // SAFETY: the caller's promise, in every arm.
         unsafe {
             match choice() {
@@ -84,6 +106,7 @@ unsafe impl GlobalAlloc for Chosen {
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        note_asked(1);
         // SAFETY: the caller's promise, in every arm.
         unsafe {
             match choice() {
@@ -98,6 +121,7 @@ unsafe impl GlobalAlloc for Chosen {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        note_asked(2);
         // SAFETY: the caller's promise, in every arm.
         unsafe {
             match choice() {
@@ -114,6 +138,7 @@ unsafe impl GlobalAlloc for Chosen {
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+        note_asked(3);
         // SAFETY: the caller's promise, in every arm.
         unsafe {
             match choice() {
@@ -293,13 +318,69 @@ impl Figures {
     }
 }
 
-type Model = [Figures; SCOPES.len()];
+/// Blocks of one scope that were first granted in one phase.
+#[derive(Clone, Copy, Debug, Default)]
+struct Cohort {
+    frees: i64,
+    bytes: i64,
+    live_blocks: i64,
+    live_bytes: i64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Model {
+    figures: [Figures; SCOPES.len()],
+    /// By scope and phase of birth.
+    cohorts: [[Cohort; PHASES + 1]; SCOPES.len()],
+}
+
+impl Model {
+    fn add(&mut self, other: &Self) {
+        for (sum, one) in self.figures.iter_mut().zip(&other.figures) {
+            *sum = sum.plus(*one, 1);
+        }
+        for (sum, one) in self.cohorts.iter_mut().flatten().zip(other.cohorts.iter().flatten()) {
+            sum.frees += one.frees;
+            sum.bytes += one.bytes;
+            sum.live_blocks += one.live_blocks;
+            sum.live_bytes += one.live_bytes;
+        }
+    }
+
+    /// What a diff of the snapshots before phase `from` and before phase `to` should say of blocks old and new, the model
+    /// being that of `to`.
+    fn window(&self, earlier: &Self, scope: usize, from: usize, to: usize) -> [i64; 6] {
+        let mut window = [0; 6];
+        for (born, now) in self.cohorts[scope][..to].iter().enumerate() {
+            let figures = if born >= from {
+                [
+                    now.live_blocks,
+                    now.live_bytes,
+                    now.frees,
+                    now.bytes - now.live_bytes,
+                    0,
+                    0,
+                ]
+            } else {
+                let then = earlier.cohorts[scope][born];
+                let (blocks, bytes) = (now.live_blocks - then.live_blocks, now.live_bytes - then.live_bytes);
+                [0, 0, 0, 0, blocks, bytes]
+            };
+            for (sum, one) in window.iter_mut().zip(figures) {
+                *sum += one;
+            }
+        }
+        window
+    }
+}
 
 struct Block {
     address: usize,
     layout: Layout,
     /// The scope that holds it; `None`: untracked.
     holder: Option<usize>,
+    /// Phase in which it was first granted, as a tracked block.
+    born: usize,
     /// Where in the pattern its bytes begin.
     pattern: usize,
 }
@@ -384,6 +465,7 @@ struct Worker {
     guards: [Option<(ScopeGuard, Option<usize>)>; DEEPEST],
     depth: usize,
     may_fail: bool,
+    phase: usize,
 }
 
 impl Worker {
@@ -403,7 +485,7 @@ impl Worker {
             _ => scope!("property c"),
         };
         let takes_effect = mode != Mode::Off;
-        self.model[scope].entered += i64::from(takes_effect);
+        self.model.figures[scope].entered += i64::from(takes_effect);
         self.guards[self.depth] = Some((guard, takes_effect.then_some(scope)));
         self.depth += 1;
     }
@@ -415,24 +497,30 @@ impl Worker {
         }
     }
 
-    fn granted(&mut self, scope: usize, size: usize) {
-        let figures = &mut self.model[scope];
+    fn granted(&mut self, scope: usize, born: usize, size: usize) {
+        let (figures, cohort) = (&mut self.model.figures[scope], &mut self.model.cohorts[scope][born]);
         figures.bytes += size as i64;
         figures.live_blocks += 1;
         figures.live_bytes += size as i64;
+        cohort.bytes += size as i64;
+        cohort.live_blocks += 1;
+        cohort.live_bytes += size as i64;
     }
 
-    fn released(&mut self, scope: usize, size: usize) {
-        let figures = &mut self.model[scope];
+    fn released(&mut self, scope: usize, born: usize, size: usize) {
+        let (figures, cohort) = (&mut self.model.figures[scope], &mut self.model.cohorts[scope][born]);
         figures.freed_bytes += size as i64;
         figures.live_blocks -= 1;
         figures.live_bytes -= size as i64;
+        cohort.live_blocks -= 1;
+        cohort.live_bytes -= size as i64;
     }
 
     fn allocate(&mut self, mode: Mode) -> Option<Block> {
         let layout = random_layout(&mut self.rng);
         let is_zeroed = self.rng.chance(30);
-        let address = self.request(|| {
+        let asks = if is_zeroed { [0, 1, 0, 0] } else { [1, 0, 0, 0] };
+        let request = || {
             // SAFETY: the layout is not empty.
             unsafe {
                 if is_zeroed {
@@ -441,12 +529,14 @@ impl Worker {
                     ALLOC.alloc(layout)
                 }
             }
-        })?;
+        };
+        let address = self.request(|_| asks, request)?;
         let holder = (mode != Mode::Off).then(|| self.scope());
         let block = Block {
             address,
             layout,
             holder,
+            born: self.phase,
             pattern: self.rng.below(256),
         };
         check_address(&block);
@@ -461,8 +551,8 @@ impl Worker {
         }
         fill(&block);
         if let Some(scope) = holder {
-            self.model[scope].allocations += 1;
-            self.granted(scope, layout.size());
+            self.model.figures[scope].allocations += 1;
+            self.granted(scope, self.phase, layout.size());
         }
         Some(block)
     }
@@ -470,10 +560,12 @@ impl Worker {
     fn free(&mut self, block: &Block) {
         verify(block, block.layout.size());
         // SAFETY: the block is alive, of this layout, and not used again.
-        unsafe { ALLOC.dealloc(block.address as *mut u8, block.layout) };
+        let release = || unsafe { ALLOC.dealloc(block.address as *mut u8, block.layout) };
+        asking(|()| [0, 0, 1, 0], release);
         if let Some(scope) = block.holder {
-            self.model[scope].frees += 1;
-            self.released(scope, block.layout.size());
+            self.model.figures[scope].frees += 1;
+            self.model.cohorts[scope][block.born].frees += 1;
+            self.released(scope, block.born, block.layout.size());
         }
     }
 
@@ -481,7 +573,13 @@ impl Worker {
         let (old, size) = (block.layout, random_size(&mut self.rng));
         verify(block, old.size());
         let address = block.address;
-        let granted = self.request(|| {
+        let becomes_tracked = block.holder.is_none() && mode != Mode::Off;
+        let asks = |granted: &Option<usize>| match (becomes_tracked, granted) {
+            (false, _) => [0, 0, 0, 1],
+            (true, None) => [1, 0, 0, 0],
+            (true, Some(_)) => [1, 0, 1, 0],
+        };
+        let granted = self.request(asks, || {
             // SAFETY: the block is alive and of this layout; the new size is not 0 and small.
             unsafe { ALLOC.realloc(address as *mut u8, old, size) }
         });
@@ -497,18 +595,19 @@ impl Worker {
             Some(holder) => {
                 // In `off` nobody looks who asks: the block stays with its holder.
                 let receiver = if mode == Mode::Off { holder } else { here };
-                self.released(holder, old.size());
-                self.granted(receiver, size);
-                self.model[receiver].reallocations += 1;
+                self.released(holder, block.born, old.size());
+                self.granted(receiver, block.born, size);
+                self.model.figures[receiver].reallocations += 1;
                 if moved != address {
-                    self.model[receiver].copied_bytes += size.min(old.size()) as i64;
+                    self.model.figures[receiver].copied_bytes += size.min(old.size()) as i64;
                 }
                 block.holder = Some(receiver);
             }
             None if mode != Mode::Off => {
-                self.model[here].allocations += 1;
-                self.granted(here, size);
+                self.model.figures[here].allocations += 1;
+                self.granted(here, self.phase, size);
                 block.holder = Some(here);
+                block.born = self.phase;
             }
             None => {}
         }
@@ -518,17 +617,16 @@ impl Worker {
         fill(block);
     }
 
-    fn request(&self, ask: impl FnOnce() -> *mut u8) -> Option<usize> {
-        let is_counted = self.may_fail;
-        if is_counted {
-            REQUESTS.set(Some(REFUSALS.with(Cell::get)));
+    fn request(&self, asks: impl Fn(&Option<usize>) -> [u32; 4], request: impl FnOnce() -> *mut u8) -> Option<usize> {
+        if self.may_fail {
+            REQUESTS.set(Some(REFUSALS.get()));
         }
-        let granted = ask();
-        if is_counted {
+        let granted = asking(asks, || Some(request().addr()).filter(|&address| address != 0));
+        if self.may_fail {
             REFUSALS.set(REQUESTS.take().unwrap_or(0));
         }
-        assert!(is_counted || !granted.is_null(), "the inner allocator had memory");
-        (!granted.is_null()).then_some(granted.addr())
+        assert!(self.may_fail || granted.is_some(), "the inner allocator had memory");
+        granted
     }
 
     fn impossible(&self) {
@@ -601,18 +699,16 @@ fn run_seed(seed: u64) {
                     guards: [const { None }; DEEPEST],
                     depth: 0,
                     may_fail,
+                    phase: 0,
                 };
                 barrier.wait();
                 for (phase, &mode) in modes.iter().enumerate() {
                     barrier.wait();
                     // Every phase hands each part of the slots to another thread.
                     let part = (index + phase) % THREADS * (SLOTS / THREADS);
+                    worker.phase = phase;
                     worker.run(&slots[part..][..SLOTS / THREADS], mode, phase == PHASES);
-                    let mut sum = sums[phase].lock().expect("no other thread failed");
-                    for (sum, one) in sum.iter_mut().zip(&worker.model) {
-                        *sum = sum.plus(*one, 1);
-                    }
-                    drop(sum);
+                    sums[phase].lock().expect("no other thread failed").add(&worker.model);
                     barrier.wait();
                 }
                 barrier.wait();
@@ -634,6 +730,7 @@ fn run_seed(seed: u64) {
         }
     });
     set_mode(Mode::Exact);
+    check_diffs(&snapshots, &sums, seed as usize);
     for (phase, sum) in sums.iter().enumerate() {
         let expected = sum.lock().expect("no thread failed");
         let after = &snapshots[phase + 1];
@@ -642,10 +739,48 @@ fn run_seed(seed: u64) {
         for (scope, name) in SCOPES.iter().enumerate() {
             let counted = Figures::of(after, scope).plus(Figures::of(&snapshots[0], scope), -1);
             assert_eq!(
-                counted, expected[scope],
+                counted, expected.figures[scope],
                 "{name}, after phase {phase} ({:?}) of {modes:?}",
                 modes[phase]
             );
+        }
+    }
+}
+
+/// Every third pair of snapshots, compared with what the model says of blocks old and new.
+fn check_diffs(snapshots: &[Snapshot], sums: &[Mutex<Model>], skip: usize) {
+    // The model at each snapshot; the first was taken before anything happened.
+    let models: Vec<Model> = std::iter::once(Model::default())
+        .chain(sums.iter().map(|sum| *sum.lock().expect("no thread failed")))
+        .collect();
+    for from in 0..models.len() {
+        for to in (from + 1..models.len()).filter(|to| (from + to + skip) % 3 == 0) {
+            let diff = SnapshotDiff::between(&snapshots[from], &snapshots[to]);
+            assert!(diff.basis.exact, "{:?}", diff.basis);
+            for (scope, name) in SCOPES.iter().enumerate() {
+                let mut found = [0; 6];
+                for node in diff.scopes.iter().filter(|node| node.name == *name) {
+                    let Some(window) = node.own.window else { continue };
+                    let figures = [
+                        window.retained_blocks,
+                        window.retained_bytes,
+                        window.churn_blocks,
+                        window.churn_bytes,
+                        window.older_blocks,
+                        window.older_bytes,
+                    ];
+                    for (sum, one) in found.iter_mut().zip(figures) {
+                        *sum += one;
+                    }
+                    assert_eq!(node.own.net_blocks, window.retained_blocks + window.older_blocks);
+                    assert_eq!(node.own.net_bytes, window.retained_bytes + window.older_bytes);
+                }
+                let expected = models[to].window(&models[from], scope, from, to);
+                assert_eq!(
+                    found, expected,
+                    "{name}, snapshots {from} to {to}: blocks and bytes retained, churned, older"
+                );
+            }
         }
     }
 }
@@ -659,7 +794,7 @@ fn main() {
         return;
     }
     let first = number_from_env("ALLOCSCOPE_TEST_FIRST_SEED", 1);
-    for seed in first..first + number_from_env("ALLOCSCOPE_TEST_SEEDS", 6) {
+    for seed in first..first + number_from_env("ALLOCSCOPE_TEST_SEEDS", 20) {
         std::panic::set_hook(Box::new(move |panic| {
             eprintln!(
                 "inner allocator {}, ALLOCSCOPE_TEST_FIRST_SEED={seed}: {panic}",

@@ -1111,7 +1111,7 @@ fn main() {
             for part in ["hand", "grown", "forget", "crossed"] {
                 run_again(&[("ALLOCSCOPE_TEST_PART", part)]);
             }
-            let seeds = number_from_env("ALLOCSCOPE_TEST_SEEDS", 30);
+            let seeds = number_from_env("ALLOCSCOPE_TEST_SEEDS", 60);
             for seed in 1..=seeds {
                 run_again(&[("ALLOCSCOPE_TEST_PART", &seed.to_string())]);
             }

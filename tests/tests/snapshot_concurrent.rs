@@ -237,7 +237,32 @@ fn scope_peak_of_blocks_passed_on_stays_within_its_bound() {
     );
 }
 
+/// What the tracker allocates for snapshots is in none of the program's figures, and has a figure of its own.
+fn snapshots_count_apart_from_the_program() {
+    let mut held = Vec::with_capacity(20);
+    let before = snapshot();
+    for _ in 0..20 {
+        held.push(snapshot());
+    }
+    let while_held = snapshot();
+    drop(held.drain(..));
+    let after = snapshot();
+    assert_eq!(before.totals, while_held.totals);
+    assert_eq!(before.totals, after.totals);
+    let own = |snapshot: &Snapshot| (snapshot.tracker.own_live_blocks, snapshot.tracker.own_live_bytes);
+    let (first, most, last) = (own(&before), own(&while_held), own(&after));
+    assert!(
+        most.0 >= first.0 + 20 && most.1 >= first.1 + 20 * 100,
+        "{first:?} {most:?}"
+    );
+    assert!(
+        last.0 < most.0 - 19 && last.1 < most.1 - 19 * 100,
+        "dropped: {most:?} {last:?}"
+    );
+}
+
 fn main() {
+    snapshots_count_apart_from_the_program();
     scope_peak_of_blocks_passed_on_stays_within_its_bound();
     let milliseconds = number_from_env("ALLOCSCOPE_TEST_MILLISECONDS", 3000);
     live_is_never_negative_and_sums_always_agree(Duration::from_millis(milliseconds));
