@@ -684,7 +684,7 @@ fn random_program(seed: u64) -> Vec<Operation> {
     let mut used = [false; SLOTS];
     let mut depth = 0;
     let mut program = Vec::new();
-    let has_switches = seed % 2 == 0;
+    let has_switches = seed.is_multiple_of(2);
     for _ in 0..2500 {
         let slot = rng.below(SLOTS);
         let next = match rng.below(100) {
@@ -714,7 +714,7 @@ fn random_program(seed: u64) -> Vec<Operation> {
         };
         program.push(next);
     }
-    if seed % 3 != 0 {
+    if !seed.is_multiple_of(3) {
         program.extend((0..depth).map(|_| Operation::Leave));
     }
     program.push(Operation::Look);

@@ -41,31 +41,58 @@ fn ask<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
 }
 
 /// `GlobalAlloc::alloc` and `alloc_zeroed`.
+///
+/// PERF: one function per mode, so that mode `off` pays for no registers saved on behalf of the others.
 #[inline(always)]
 pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
-    let (size, align) = (layout.size(), layout.align());
-    if !block::is_grantable(size, align) {
+    if !block::is_grantable(layout.size(), layout.align()) {
         return ptr::null_mut();
     }
-    let mode = settings::mode();
-    if mode == Mode::Off {
-        return alloc_untracked(inner, layout, fill);
+    match settings::mode() {
+        Mode::Exact => alloc_exact(inner, layout, fill),
+        Mode::Scopes => alloc_in_scope(inner, layout, fill),
+        Mode::Off => alloc_untracked(inner, layout, fill),
     }
+}
+
+#[inline(never)]
+fn alloc_exact<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
     let Some(thread) = thread::unoccupied() else {
         return alloc_unusual(inner, layout, fill);
     };
     thread.occupy();
-    let (row, context) = find_row(thread, mode);
+    let (row, context) = find_row(thread, Mode::Exact);
+    grant(inner, layout, fill, thread, row, context)
+}
+
+#[inline(never)]
+fn alloc_in_scope<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    let Some(thread) = thread::unoccupied() else {
+        return alloc_unusual(inner, layout, fill);
+    };
+    thread.occupy();
+    let (row, context) = find_row(thread, Mode::Scopes);
+    grant(inner, layout, fill, thread, row, context)
+}
+
+/// Asks for the block, counts it on `row` if it is granted, and ends the event.
+#[inline(always)]
+fn grant<A: GlobalAlloc>(
+    inner: &A,
+    layout: Layout,
+    fill: Fill,
+    thread: &'static ThreadState,
+    row: &'static Row,
+    context: ContextId,
+) -> *mut u8 {
+    let size = layout.size();
     let in_front = block::header_is_in_front(layout);
-    let granted = ask(
-        inner,
-        if in_front {
-            block::fronted_layout(size)
-        } else {
-            block::backed_layout(size, align)
-        },
-        fill,
-    );
+    let inner_layout = if in_front {
+        block::fronted_layout(size)
+    } else {
+        block::backed_layout(size, layout.align())
+    };
+    let granted = ask(inner, inner_layout, fill);
     if granted.is_null() {
         thread.vacate();
         return granted;
@@ -161,27 +188,44 @@ fn count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size
 pub(crate) unsafe fn dealloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout) {
     let size = layout.size();
     if block::header_is_in_front(layout) {
-        if !block::address_says_tracked(block) {
-            count_untracked_free();
-            // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
-            return unsafe { inner.dealloc(block, block::plain_layout(size)) };
+        if block::address_says_tracked(block) {
+            // SAFETY: the caller's promise; the address bit says that `write_front` made this block.
+            return unsafe { dealloc_front(inner, block, size) };
         }
-        // SAFETY: the address bit says that `write_front` made this block; the caller owns it.
-        let (granted, header) = unsafe { block::read_front(block) };
-        count_free(header, size);
-        // SAFETY: `granted` is what the inner allocator gave for `fronted_layout`.
-        unsafe { inner.dealloc(granted, block::fronted_layout(size)) };
+        count_untracked_free();
+        // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
+        unsafe { inner.dealloc(block, block::plain_layout(size)) };
     } else {
-        // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
-        let header = unsafe { block::read_behind(block, size) };
-        if header.is_tracked() {
-            count_free(header, size)
-        } else {
-            count_untracked_free()
-        }
-        // SAFETY: `block` is what the inner allocator granted for `backed_layout`.
-        unsafe { inner.dealloc(block, block::backed_layout(size, layout.align())) };
+        // SAFETY: the caller's promise.
+        unsafe { dealloc_behind(inner, block, layout) };
     }
+}
+
+/// # Safety
+/// - As for `dealloc`, and `write_front` made the block.
+#[inline(never)]
+unsafe fn dealloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    let (granted, header) = unsafe { block::read_front(block) };
+    count_free(header, size);
+    // SAFETY: `granted` is what the inner allocator gave for `fronted_layout`.
+    unsafe { inner.dealloc(granted, block::fronted_layout(size)) };
+}
+
+/// # Safety
+/// - As for `dealloc`, and the layout's alignment is 16 or more.
+#[inline(never)]
+unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout) {
+    let size = layout.size();
+    // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
+    let header = unsafe { block::read_behind(block, size) };
+    if header.is_tracked() {
+        count_free(header, size);
+    } else {
+        count_untracked_free();
+    }
+    // SAFETY: `block` is what the inner allocator granted for `backed_layout`.
+    unsafe { inner.dealloc(block, block::backed_layout(size, layout.align())) };
 }
 
 #[inline(always)]
@@ -262,53 +306,63 @@ fn tell_call(thread: Option<&ThreadState>, stamp: Stamp, bytes: i64) {
 /// - `new_size` is not 0, and rounded up to `layout.align()` does not overflow `isize`.
 #[inline(always)]
 pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    let (size, align) = (layout.size(), layout.align());
-    if !block::is_grantable(new_size, align) {
+    if !block::is_grantable(new_size, layout.align()) {
         return ptr::null_mut();
     }
-    if block::header_is_in_front(layout) {
-        if !block::address_says_tracked(block) {
-            // SAFETY: the caller's promise; the block is untracked.
-            return unsafe { realloc_untracked(inner, block, layout, new_size) };
-        }
-        // SAFETY: the address bit says that `write_front` made this block; the caller owns it.
-        let (granted, header) = unsafe { block::read_front(block) };
-        let event = ReallocEvent::begin();
-        // SAFETY: `granted` came from `inner` for `fronted_layout(size)`; the new size is that of a valid layout.
-        let moved = unsafe {
-            inner.realloc(
-                granted,
-                block::fronted_layout(size),
-                block::fronted_layout(new_size).size(),
-            )
-        };
-        if moved.is_null() {
-            event.cancel();
-            return moved;
-        }
-        let header = event.finish(header, size, new_size, moved != granted);
-        // SAFETY: `moved` was granted for `fronted_layout(new_size)` and is ours alone.
-        unsafe { block::write_front(moved, header) }
+    if !block::header_is_in_front(layout) {
+        // SAFETY: the caller's promise.
+        unsafe { realloc_behind(inner, block, layout, new_size) }
+    } else if block::address_says_tracked(block) {
+        // SAFETY: the caller's promise; the address bit says that `write_front` made this block.
+        unsafe { realloc_front(inner, block, layout.size(), new_size) }
     } else {
-        // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
-        let header = unsafe { block::read_behind(block, size) };
-        if !header.is_tracked() {
-            // SAFETY: the caller's promise; the block is untracked.
-            return unsafe { realloc_untracked(inner, block, layout, new_size) };
-        }
-        let event = ReallocEvent::begin();
-        let new_layout = block::backed_layout(new_size, align);
-        // SAFETY: `block` came from `inner` for `backed_layout(size, align)`; the new size is that of a valid layout.
-        let moved = unsafe { inner.realloc(block, block::backed_layout(size, align), new_layout.size()) };
-        if moved.is_null() {
-            event.cancel();
-            return moved;
-        }
-        let header = event.finish(header, size, new_size, moved != block);
-        // SAFETY: `moved` was granted for `backed_layout(new_size, _)` and is ours alone.
-        unsafe { block::write_behind(moved, new_size, header) };
-        moved
+        // SAFETY: the caller's promise; the block is untracked.
+        unsafe { realloc_untracked(inner, block, layout, new_size) }
     }
+}
+
+/// # Safety
+/// - As for `realloc`, and `write_front` made the block.
+#[inline(never)]
+unsafe fn realloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    let (granted, header) = unsafe { block::read_front(block) };
+    let event = ReallocEvent::begin();
+    let (layout, new_layout) = (block::fronted_layout(size), block::fronted_layout(new_size));
+    // SAFETY: `granted` came from `inner` for `layout`; the new size is that of a valid layout.
+    let moved = unsafe { inner.realloc(granted, layout, new_layout.size()) };
+    if moved.is_null() {
+        event.cancel();
+        return moved;
+    }
+    let header = event.finish(header, size, new_size, moved != granted);
+    // SAFETY: `moved` was granted for `fronted_layout(new_size)` and is ours alone.
+    unsafe { block::write_front(moved, header) }
+}
+
+/// # Safety
+/// - As for `realloc`, and the layout's alignment is 16 or more.
+#[inline(never)]
+unsafe fn realloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    let size = layout.size();
+    // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
+    let header = unsafe { block::read_behind(block, size) };
+    if !header.is_tracked() {
+        // SAFETY: the caller's promise; the block is untracked.
+        return unsafe { realloc_untracked(inner, block, layout, new_size) };
+    }
+    let event = ReallocEvent::begin();
+    let new_layout = block::backed_layout(new_size, layout.align());
+    // SAFETY: `block` came from `inner` for `backed_layout` of the old size; the new size is that of a valid layout.
+    let moved = unsafe { inner.realloc(block, block::backed_layout(size, layout.align()), new_layout.size()) };
+    if moved.is_null() {
+        event.cancel();
+        return moved;
+    }
+    let header = event.finish(header, size, new_size, moved != block);
+    // SAFETY: `moved` was granted for `backed_layout(new_size, _)` and is ours alone.
+    unsafe { block::write_behind(moved, new_size, header) };
+    moved
 }
 
 /// A reallocation of a tracked block: who receives it, known before the inner allocator is asked.
@@ -601,7 +655,6 @@ fn realloc_shared(header: Header, size: usize, new_size: usize, has_moved: bool)
 ///
 /// # Safety
 /// - As for `realloc`, and the block is untracked.
-#[cold]
 #[inline(never)]
 unsafe fn realloc_untracked<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
