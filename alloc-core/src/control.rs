@@ -145,17 +145,10 @@ fn read_tables() -> Reading {
     }
     // The list is read again: threads that began meanwhile may have granted what was freed above.
     for thread in registry.threads() {
-        let mark = thread.peak_mark.load(Ordering::Relaxed);
-        let is_current = thread.seen_serial.load(Ordering::Relaxed) == serial;
         thread.rows.for_each(|index, row| {
             if let Some(sum) = sums.get_mut(index) {
                 sum.add_allocation_side(row);
-                let at_peak = if is_current {
-                    row.bytes_at_peak(mark)
-                } else {
-                    row.live_bytes()
-                };
-                sum.at_peak = sum.at_peak.wrapping_add(at_peak);
+                sum.at_peak = sum.at_peak.wrapping_add(thread.bytes_at_peak(row));
             }
         });
         thread.growth.for_each(|index, row| {

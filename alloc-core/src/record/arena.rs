@@ -12,6 +12,8 @@ use super::sys;
 /// Ceiling of the tracker's own memory unless `ALLOCSCOPE_MEMORY_MIB` says otherwise.
 pub(crate) const DEFAULT_LIMIT: usize = 256 << 20;
 const SMALLEST: usize = 1 << 20;
+/// Tables are aligned to this, so that their places are exact.
+const PLACE: usize = 16;
 
 static BASE: AtomicPtr<u8> = AtomicPtr::new(core::ptr::null_mut());
 static LIMIT: AtomicUsize = AtomicUsize::new(0);
@@ -68,13 +70,13 @@ pub(crate) fn take(bytes: usize, align: usize) -> Option<NonNull<u8>> {
 /// - All-zero bytes are a valid `T`.
 pub(crate) unsafe fn take_zeroed<T>(count: usize) -> Option<NonNull<T>> {
     let bytes = size_of::<T>().checked_mul(count)?;
-    take(bytes, align_of::<T>().max(8)).map(NonNull::cast)
+    take(bytes, align_of::<T>().max(PLACE)).map(NonNull::cast)
 }
 
-/// Where memory from `take` lies in the reservation, in units of 16 bytes: a short name for it. Never 0: see `init`.
+/// Where memory from `take_zeroed` lies in the reservation, in units of `PLACE`: a short name for it. Never 0: see `USED`.
 pub(crate) fn place_of(memory: NonNull<u8>) -> u32 {
     let base = BASE.load(Ordering::Relaxed);
-    (memory.as_ptr().addr().wrapping_sub(base.addr()) / 16) as u32
+    (memory.as_ptr().addr().wrapping_sub(base.addr()) / PLACE) as u32
 }
 
 /// The memory whose `place_of` is `place`, which must have come from there; `None` for 0.
@@ -84,7 +86,7 @@ pub(crate) fn at_place(place: u32) -> Option<NonNull<u8>> {
         return None;
     }
     // SAFETY: places are those of memory that `take` handed out, so inside the reservation.
-    Some(unsafe { base.add(place as usize * 16) })
+    Some(unsafe { base.add(place as usize * PLACE) })
 }
 
 /// Bytes handed out so far.

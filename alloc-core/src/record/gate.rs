@@ -49,12 +49,41 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
         return ptr::null_mut();
     }
     match settings::mode() {
-        Mode::Exact => alloc_exact(inner, layout, fill),
-        Mode::Scopes => alloc_in_scope(inner, layout, fill),
         Mode::Off => alloc_untracked(inner, layout, fill),
+        _ if !block::header_is_in_front(layout) => alloc_behind(inner, layout, fill),
+        Mode::Scopes => alloc_in_scope(inner, layout, fill),
+        Mode::Exact => alloc_exact(inner, layout, fill),
     }
 }
 
+/// Mode `scopes`, header in front.
+#[inline(never)]
+fn alloc_in_scope<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    let size = layout.size();
+    if thread::unoccupied().is_none() {
+        return alloc_unusual(inner, layout, fill);
+    }
+    let granted = ask(inner, block::fronted_layout(size), fill);
+    if granted.is_null() {
+        return granted;
+    }
+    // PERF: looked up only now, so that little has to be kept over the call of the inner allocator.
+    let Some(thread) = thread::unoccupied() else {
+        return granted_meanwhile(granted, size);
+    };
+    thread.occupy();
+    let (row, context) = scope_row(thread.scope());
+    finish_front(thread, row, context, granted, size)
+}
+
+/// The inner allocator has left the thread without a state: counted in the shared shard.
+#[cold]
+#[inline(never)]
+fn granted_meanwhile(granted: *mut u8, size: usize) -> *mut u8 {
+    finish(granted, true, size, count_shared(size))
+}
+
+/// Mode `exact`, header in front.
 #[inline(never)]
 fn alloc_exact<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
     let Some(thread) = thread::unoccupied() else {
@@ -62,44 +91,59 @@ fn alloc_exact<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8
     };
     thread.occupy();
     let (row, context) = find_row(thread, Mode::Exact);
-    grant(inner, layout, fill, thread, row, context)
-}
-
-#[inline(never)]
-fn alloc_in_scope<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
-    let Some(thread) = thread::unoccupied() else {
-        return alloc_unusual(inner, layout, fill);
-    };
-    thread.occupy();
-    let (row, context) = find_row(thread, Mode::Scopes);
-    grant(inner, layout, fill, thread, row, context)
-}
-
-/// Asks for the block, counts it on `row` if it is granted, and ends the event.
-#[inline(always)]
-fn grant<A: GlobalAlloc>(
-    inner: &A,
-    layout: Layout,
-    fill: Fill,
-    thread: &'static ThreadState,
-    row: &'static Row,
-    context: ContextId,
-) -> *mut u8 {
-    let size = layout.size();
-    let in_front = block::header_is_in_front(layout);
-    let inner_layout = if in_front {
-        block::fronted_layout(size)
-    } else {
-        block::backed_layout(size, layout.align())
-    };
-    let granted = ask(inner, inner_layout, fill);
+    let granted = ask(inner, block::fronted_layout(layout.size()), fill);
     if granted.is_null() {
         thread.vacate();
         return granted;
     }
+    finish_front(thread, row, context, granted, layout.size())
+}
+
+/// Header behind, in the tracking modes.
+#[inline(never)]
+fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    let Some(thread) = thread::unoccupied() else {
+        return alloc_unusual(inner, layout, fill);
+    };
+    thread.occupy();
+    let (row, context) = find_row(thread, settings::mode());
+    let granted = ask(inner, block::backed_layout(layout.size(), layout.align()), fill);
+    if granted.is_null() {
+        thread.vacate();
+        return granted;
+    }
+    let header = count_alloc(thread, row, context, layout.size());
+    thread.vacate();
+    finish(granted, false, layout.size(), header)
+}
+
+/// Counts a block with its header in front, and gives it.
+#[inline(always)]
+fn finish_front(
+    thread: &'static ThreadState,
+    row: &'static Row,
+    context: ContextId,
+    granted: *mut u8,
+    size: usize,
+) -> *mut u8 {
+    let Some(header) = try_count_alloc(thread, row, context, size) else {
+        return finish_front_slowly(thread, row, context, granted, size);
+    };
+    thread.vacate();
+    finish(granted, true, size, header)
+}
+
+#[inline(never)]
+fn finish_front_slowly(
+    thread: &'static ThreadState,
+    row: &'static Row,
+    context: ContextId,
+    granted: *mut u8,
+    size: usize,
+) -> *mut u8 {
     let header = count_alloc(thread, row, context, size);
     thread.vacate();
-    finish(granted, in_front, size, header)
+    finish(granted, true, size, header)
 }
 
 /// Writes the header of a fresh block and gives the block.
@@ -167,8 +211,21 @@ fn find_site(thread: &'static ThreadState, key: u64, captured: &stack::Captured)
     (row, context)
 }
 
-/// Counts an allocation that was granted, and makes its header.
+/// Counts an allocation that was granted, and makes its header; `None` when something needs attention, and nothing has changed.
+///
+/// PERF: this and `try_count_free` call nothing, so their callers save no registers for them.
 #[inline(always)]
+fn try_count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size: usize) -> Option<Header> {
+    if row.mark.get() != thread.expected_mark.get() || !thread.try_grant(size as u64) {
+        return None;
+    }
+    row.allocations.add(1);
+    row.granted_bytes.add(size as u64);
+    thread.allocations.add(1);
+    Some(header_now(thread, context))
+}
+
+/// The same whatever it takes.
 fn count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size: usize) -> Header {
     if row.mark.get() != thread.expected_mark.get() {
         let _ = peak::touch(thread, row, context);
@@ -177,6 +234,11 @@ fn count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size
     row.granted_bytes.add(size as u64);
     thread.allocations.add(1);
     thread.grant(size as u64);
+    header_now(thread, context)
+}
+
+#[inline(always)]
+fn header_now(thread: &ThreadState, context: ContextId) -> Header {
     Header::new(context, Birth::of(epoch::current_bits(), thread.birth_bits.get()))
 }
 
@@ -205,6 +267,20 @@ pub(crate) unsafe fn dealloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
 /// - As for `dealloc`, and `write_front` made the block.
 #[inline(never)]
 unsafe fn dealloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
+    // SAFETY: the caller's promise.
+    let (granted, header) = unsafe { block::read_front(block) };
+    if !try_count_free(header, size) {
+        // SAFETY: the caller's promise.
+        return unsafe { dealloc_front_slowly(inner, block, size) };
+    }
+    // SAFETY: `granted` is what the inner allocator gave for `fronted_layout`.
+    unsafe { inner.dealloc(granted, block::fronted_layout(size)) };
+}
+
+/// # Safety
+/// - As for `dealloc`, and `write_front` made the block.
+#[inline(never)]
+unsafe fn dealloc_front_slowly<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
     let (granted, header) = unsafe { block::read_front(block) };
     count_free(header, size);
@@ -244,8 +320,35 @@ fn free_untracked() {
     }
 }
 
-/// Counts the release of a tracked block.
+/// Counts the release of a tracked block, if nothing needs attention; else nothing has changed.
 #[inline(always)]
+fn try_count_free(header: Header, size: usize) -> bool {
+    let Some(thread) = thread::unoccupied() else {
+        return false;
+    };
+    let Some(row) = thread.rows.get(header.context().0 as usize) else {
+        return false;
+    };
+    if row.mark.get() != thread.expected_mark.get() || header.birth() != own_birth(thread) {
+        return false;
+    }
+    thread.occupy();
+    let is_usual = thread.try_release(size as u64);
+    if is_usual {
+        row.frees.add(1);
+        row.released_bytes.add(size as u64);
+    }
+    thread.vacate();
+    is_usual
+}
+
+/// The birth of the blocks that the running call granted in the running epoch.
+#[inline(always)]
+fn own_birth(thread: &ThreadState) -> Birth {
+    Birth::of(epoch::current_bits(), thread.own_bits.get())
+}
+
+/// The same whatever it takes.
 fn count_free(header: Header, size: usize) {
     let Some(thread) = thread::unoccupied() else {
         return free_unusual(header, size);
@@ -258,8 +361,8 @@ fn count_free(header: Header, size: usize) {
     thread.vacate();
 }
 
-#[inline(always)]
 fn count_free_on(thread: &'static ThreadState, row: &'static Row, header: Header, size: usize) {
+    thread.end_climb();
     if row.mark.get() != thread.expected_mark.get() {
         match peak::touch(thread, row, header.context()) {
             Touched::Ready => {}
@@ -270,7 +373,7 @@ fn count_free_on(thread: &'static ThreadState, row: &'static Row, header: Header
     row.frees.add(1);
     row.released_bytes.add(size as u64);
     thread.release(size as u64);
-    if header.birth() != Birth::of(epoch::current_bits(), thread.own_bits.get()) {
+    if header.birth() != own_birth(thread) {
         free_birth(Some(thread), header, size);
     }
 }
@@ -424,6 +527,7 @@ fn count_realloc(
     new_size: usize,
     has_moved: bool,
 ) -> Header {
+    thread.end_climb();
     // The old holder first: what is pending may have to be settled before the new one is counted.
     if from_row.mark.get() != thread.expected_mark.get() {
         match peak::touch(thread, from_row, from) {
@@ -451,7 +555,7 @@ fn count_realloc(
         thread.copied(context, size.min(new_size) as u64);
     }
     let birth = header.birth();
-    if birth != Birth::of(epoch::current_bits(), thread.own_bits.get()) {
+    if birth != own_birth(thread) {
         realloc_birth(Some(thread), birth, (from, size), (context, new_size));
     }
     Header::new(context, birth)
@@ -489,11 +593,11 @@ fn alloc_untracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mu
     granted
 }
 
-/// A tracked block that is counted in the shared shard under `header`'s context.
-fn alloc_tracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, header: Header) -> *mut u8 {
+/// Asks for a block with room for a header.
+fn ask_tracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
     let in_front = block::header_is_in_front(layout);
-    let granted = ask(
+    ask(
         inner,
         if in_front {
             block::fronted_layout(size)
@@ -501,12 +605,7 @@ fn alloc_tracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, header: 
             block::backed_layout(size, align)
         },
         fill,
-    );
-    if granted.is_null() {
-        granted
-    } else {
-        finish(granted, in_front, size, header)
-    }
+    )
 }
 
 /// The thread has no state yet, or none any more, or is inside the tracker, or is interrupted while recording.
@@ -534,16 +633,17 @@ fn alloc_own<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, thread: &'st
     let Some(row) = thread.row(ContextId::TRACKER) else {
         return alloc_shared(inner, layout, fill);
     };
-    let header = Header::new(ContextId::TRACKER, Birth::new(epoch::current(), Stamp::NONE));
-    let granted = alloc_tracked(inner, layout, fill, header);
-    if !granted.is_null() {
-        thread.occupied_for(|| {
-            let _ = peak::touch(thread, row, ContextId::TRACKER);
-            row.allocations.add(1);
-            row.granted_bytes.add(layout.size() as u64);
-        });
+    let granted = ask_tracked(inner, layout, fill);
+    if granted.is_null() {
+        return granted;
     }
-    granted
+    thread.occupied_for(|| {
+        let _ = peak::touch(thread, row, ContextId::TRACKER);
+        row.allocations.add(1);
+        row.granted_bytes.add(layout.size() as u64);
+    });
+    let header = Header::new(ContextId::TRACKER, Birth::new(epoch::current(), Stamp::NONE));
+    finish(granted, block::header_is_in_front(layout), layout.size(), header)
 }
 
 fn release_own(row: &Row, size: usize) {
@@ -562,20 +662,28 @@ fn realloc_own(row: &Row, header: Header, size: usize, new_size: usize) -> Heade
 /// Counted under "other" of the whole program, by atomic additions.
 #[cold]
 fn alloc_shared<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
-    let Some(row) = thread::shared_row(ContextId::ROOT) else {
-        LOSSES.dropped_events.add_shared(1);
-        return alloc_untracked(inner, layout, fill);
-    };
-    let header = Header::new(ContextId::ROOT, Birth::new(epoch::current(), Stamp::NONE));
-    let granted = alloc_tracked(inner, layout, fill, header);
-    if !granted.is_null() {
-        LOSSES.other_allocations.add_shared(1);
+    let granted = ask_tracked(inner, layout, fill);
+    if granted.is_null() {
+        return granted;
+    }
+    finish(
+        granted,
+        block::header_is_in_front(layout),
+        layout.size(),
+        count_shared(layout.size()),
+    )
+}
+
+fn count_shared(size: usize) -> Header {
+    LOSSES.other_allocations.add_shared(1);
+    // The root's row is made before the first event, and never goes.
+    if let Some(row) = thread::shared_row(ContextId::ROOT) {
         row.rebase(peak::serial());
         row.allocations.add_shared(1);
-        row.granted_bytes.add_shared(layout.size() as u64);
-        peak::move_shared(layout.size() as i64);
+        row.granted_bytes.add_shared(size as u64);
+        peak::move_shared(size as i64);
     }
-    granted
+    Header::new(ContextId::ROOT, Birth::new(epoch::current(), Stamp::NONE))
 }
 
 #[cold]

@@ -50,28 +50,75 @@ impl ThreadState {
         self.expect();
     }
 
-    /// This thread grants `bytes`.
+    /// This thread grants `bytes`, if that needs no attention; else nothing has changed, and `grant` must do it.
     #[inline(always)]
-    pub(crate) fn grant(&'static self, bytes: u64) {
+    pub(crate) fn try_grant(&self, bytes: u64) -> bool {
         let granted = self.granted.get().wrapping_add(bytes);
-        self.granted.set(granted);
         let net = granted.wrapping_sub(self.released.get()) as i64;
+        if net > self.run_max.signed() {
+            if net > self.window_high.signed() {
+                return false;
+            }
+            self.run_max.set(net as u64);
+        }
+        self.granted.set(granted);
+        true
+    }
+
+    /// This thread releases `bytes`, if that needs no attention; else nothing has changed, and `release` must do it.
+    #[inline(always)]
+    pub(crate) fn try_release(&self, bytes: u64) -> bool {
+        let released = self.released.get().wrapping_add(bytes);
+        if (self.granted.get().wrapping_sub(released) as i64) < self.window_low.signed() {
+            return false;
+        }
+        self.released.set(released);
+        true
+    }
+
+    /// This thread grants `bytes`.
+    pub(crate) fn grant(&'static self, bytes: u64) {
+        self.granted.set(self.granted.get().wrapping_add(bytes));
+        let net = self.net();
         if net > self.run_max.signed() {
             self.run_max.set(net as u64);
             if net > self.window_high.signed() {
-                leave_window(self, net);
+                climb(self, net);
             }
         }
     }
 
-    /// This thread releases `bytes`.
-    #[inline(always)]
+    /// This thread releases `bytes`. The row they leave must not have been touched for this event yet.
     pub(crate) fn release(&'static self, bytes: u64) {
-        let released = self.released.get().wrapping_add(bytes);
-        self.released.set(released);
-        let net = self.granted.get().wrapping_sub(released) as i64;
-        if net < self.window_low.signed() {
-            leave_window(self, net);
+        self.released.set(self.released.get().wrapping_add(bytes));
+        if self.net() < self.window_low.signed() {
+            publish(self);
+        }
+    }
+
+    /// A release is coming: a climb to a new peak ends here, and rows remember what they held at it from now on.
+    #[inline(always)]
+    pub(crate) fn end_climb(&self) {
+        if self.is_climbing() {
+            self.climbing.store(0, Ordering::Relaxed);
+            self.peak_net.set(self.net() as u64);
+            self.bump_peak_mark();
+            open_window(self);
+        }
+    }
+
+    fn is_climbing(&self) -> bool {
+        self.climbing.load(Ordering::Relaxed) != 0
+    }
+
+    /// Live bytes of one of this thread's rows at the process peak.
+    pub(crate) fn bytes_at_peak(&self, row: &Row) -> u64 {
+        // At the peak this very moment, or not heard of a later peak of another thread: what the row holds now.
+        let is_now = self.is_climbing() || self.seen_serial.load(Ordering::Relaxed) != serial();
+        if is_now {
+            row.live_bytes()
+        } else {
+            row.bytes_at_peak(self.peak_mark.load(Ordering::Relaxed))
         }
     }
 
@@ -189,6 +236,7 @@ pub(crate) fn begin(thread: &ThreadState) {
         zero.set(0);
     }
     thread.pending_node.store(ScopeNodeId::ROOT.0, Ordering::Relaxed);
+    thread.climbing.store(0, Ordering::Relaxed);
     thread.bump_peak_mark();
     after_publication(thread, LIVE.signed());
 }
@@ -209,27 +257,31 @@ fn after_publication(thread: &ThreadState, live: i64) {
 
 fn open_window(thread: &ThreadState) {
     let published = thread.published.signed();
-    thread
-        .window_high
-        .set(thread.peak_net.signed().min(published + FLUSH_BYTES) as u64);
-    thread.window_low.set((published - FLUSH_BYTES) as u64);
+    if thread.is_climbing() {
+        // PERF: while only grants come, every one is a new peak, and none needs to be looked at; the first release does.
+        thread.window_high.set((published + FLUSH_BYTES) as u64);
+        thread.window_low.set(i64::MAX as u64);
+    } else {
+        thread
+            .window_high
+            .set(thread.peak_net.signed().min(published + FLUSH_BYTES) as u64);
+        thread.window_low.set((published - FLUSH_BYTES) as u64);
+    }
 }
 
+/// `net` has left the window upwards.
 #[cold]
 #[inline(never)]
-fn leave_window(thread: &'static ThreadState, net: i64) {
-    if net > thread.peak_net.signed() {
+fn climb(thread: &'static ThreadState, net: i64) {
+    if net > thread.peak_net.signed() && !thread.is_climbing() {
+        thread.climbing.store(1, Ordering::Relaxed);
         if thread.raised.swap(1, Ordering::Relaxed) == 0 {
-            // First new peak since the publication: the rows of other threads hear of it now, ours with every event.
+            // First new peak since the publication: the rows of other threads hear of it now, ours with every climb.
             let serial = SERIAL.fetch_add(1, Ordering::Relaxed).wrapping_add(1);
             thread.seen_serial.store(serial, Ordering::Relaxed);
         }
-        thread.peak_net.set(net as u64);
-        thread.bump_peak_mark();
     }
-    if (net - thread.published.signed()).abs() > FLUSH_BYTES {
-        // Settled here too, a stretch is never longer than the window: that bounds the error of scope peaks.
-        settle(thread);
+    if net - thread.published.signed() > FLUSH_BYTES {
         publish(thread);
     } else {
         open_window(thread);
@@ -238,11 +290,23 @@ fn leave_window(thread: &'static ThreadState, net: i64) {
 
 /// Live bytes of the process at this thread's highest point since its publication.
 fn own_peak(thread: &ThreadState) -> i64 {
-    thread.live_at_publication.signed() + thread.peak_net.signed() - thread.published.signed()
+    let highest = thread.peak_net.signed();
+    let highest = if thread.is_climbing() {
+        highest.max(thread.net())
+    } else {
+        highest
+    };
+    thread.live_at_publication.signed() + highest - thread.published.signed()
 }
 
-fn publish(thread: &ThreadState) {
-    // `own_peak` is the process's peak of the publication before, or a new one of this thread.
+/// Tells the other threads what this one has granted and released.
+#[cold]
+#[inline(never)]
+fn publish(thread: &'static ThreadState) {
+    // Settled here too, a stretch is never longer than the window: that bounds the error of scope peaks.
+    settle(thread);
+    thread.end_climb();
+    // The process's peak of the publication before, or a new one of this thread.
     PEAK.raise_shared(own_peak(thread));
     let change = thread.net() - thread.published.signed();
     LIVE.add_shared(change as u64);
@@ -253,7 +317,6 @@ fn publish(thread: &ThreadState) {
 
 /// Settles and publishes everything a thread has pending: it ends.
 pub(crate) fn flush(thread: &'static ThreadState) {
-    settle(thread);
     publish(thread);
 }
 

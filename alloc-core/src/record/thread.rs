@@ -89,6 +89,8 @@ pub(crate) struct ThreadState {
     pub(crate) peak_net: Counter,
     /// Not 0 once `peak_net` is a new peak of this thread's.
     pub(crate) raised: AtomicU32,
+    /// Not 0 while the process is at a new peak of this thread's, and nothing was released since.
+    pub(crate) climbing: AtomicU32,
     pub(crate) seen_serial: AtomicU32,
     // The rest.
     pub(crate) growth: Directory<GrowthRow>,
@@ -621,8 +623,6 @@ impl Drop for Registry {
 /// Moves all figures of an ended thread to the shared tables and empties its state. The caller holds the registry.
 fn fold(state: &'static ThreadState) {
     let serial = peak::serial();
-    let mark = state.peak_mark.load(Ordering::Relaxed);
-    let is_current = state.seen_serial.load(Ordering::Relaxed) == serial;
     state.rows.for_each(|context, row| {
         if row.node() == 0 {
             return;
@@ -631,11 +631,7 @@ fn fold(state: &'static ThreadState) {
             return;
         };
         total.rebase(serial);
-        total.at_peak.add_shared(if is_current {
-            row.bytes_at_peak(mark)
-        } else {
-            row.live_bytes()
-        });
+        total.at_peak.add_shared(state.bytes_at_peak(row));
         // The allocation side before the free side, as everywhere.
         total.allocations.add_shared(row.allocations.get());
         total.reallocations.add_shared(row.reallocations.get());
