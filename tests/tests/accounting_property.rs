@@ -754,7 +754,7 @@ fn check_diffs(snapshots: &[Snapshot], sums: &[Mutex<Model>], skip: usize) {
         .chain(sums.iter().map(|sum| *sum.lock().expect("no thread failed")))
         .collect();
     for from in 0..models.len() {
-        for to in (from + 1..models.len()).filter(|to| (from + to + skip) % 3 == 0) {
+        for to in (from + 1..models.len()).filter(|to| (from + to + skip).is_multiple_of(3)) {
             let diff = SnapshotDiff::between(&snapshots[from], &snapshots[to]);
             assert!(diff.basis.exact, "{:?}", diff.basis);
             for (scope, name) in SCOPES.iter().enumerate() {

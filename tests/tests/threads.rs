@@ -104,12 +104,9 @@ fn every_operation_can_be_a_threads_first() {
             || {
                 // SAFETY: the layout is not empty.
                 let block = unsafe { ALLOC.alloc_zeroed(layout(64)) };
-                // SAFETY: granted with 64 bytes.
-                assert!(
-                    unsafe { std::slice::from_raw_parts(block, 64) }
-                        .iter()
-                        .all(|&byte| byte == 0)
-                );
+                // SAFETY: granted with 64 bytes, and zeroed.
+                let bytes = unsafe { std::slice::from_raw_parts(block, 64) };
+                assert!(bytes.iter().all(|&byte| byte == 0));
                 free(block, 64);
             },
             [1, 0, 1, 64, 64, 0, 0],

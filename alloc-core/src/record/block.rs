@@ -124,7 +124,16 @@ impl Header {
 /// Which of the two shapes a block has.
 #[inline(always)]
 pub(crate) fn header_is_in_front(layout: Layout) -> bool {
-    layout.align() <= 8
+    layout.align() <= SMALL_ALIGN
+}
+
+/// Largest alignment whose blocks have their header in front.
+pub(crate) const SMALL_ALIGN: usize = 8;
+
+/// True when a request with a header in front can be granted at all.
+#[inline(always)]
+pub(crate) fn is_grantable_in_front(size: usize) -> bool {
+    size <= MAX_SIZE
 }
 
 /// True when the request can be granted at all.

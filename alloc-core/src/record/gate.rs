@@ -45,23 +45,26 @@ fn ask<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
 /// PERF: one function per mode, so that mode `off` pays for no registers saved on behalf of the others.
 #[inline(always)]
 pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
-    if !block::is_grantable(layout.size(), layout.align()) {
+    if !block::header_is_in_front(layout) {
+        return alloc_behind(inner, layout, fill);
+    }
+    if !block::is_grantable_in_front(layout.size()) {
         return ptr::null_mut();
     }
-    match settings::mode() {
-        Mode::Off => alloc_untracked(inner, layout, fill),
-        _ if !block::header_is_in_front(layout) => alloc_behind(inner, layout, fill),
-        Mode::Scopes => alloc_in_scope(inner, layout, fill),
-        Mode::Exact => alloc_exact(inner, layout, fill),
+    if settings::is_off() {
+        ask(inner, block::plain_layout(layout.size()), fill)
+    } else if settings::takes_stacks() {
+        alloc_exact(inner, layout.size(), fill)
+    } else {
+        alloc_in_scope(inner, layout.size(), fill)
     }
 }
 
 /// Mode `scopes`, header in front.
 #[inline(never)]
-fn alloc_in_scope<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
-    let size = layout.size();
+fn alloc_in_scope<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
     if thread::unoccupied().is_none() {
-        return alloc_unusual(inner, layout, fill);
+        return alloc_unusual(inner, block::SMALL_ALIGN, size, fill);
     }
     let granted = ask(inner, block::fronted_layout(size), fill);
     if granted.is_null() {
@@ -85,36 +88,43 @@ fn granted_meanwhile(granted: *mut u8, size: usize) -> *mut u8 {
 
 /// Mode `exact`, header in front.
 #[inline(never)]
-fn alloc_exact<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
     let Some(thread) = thread::unoccupied() else {
-        return alloc_unusual(inner, layout, fill);
+        return alloc_unusual(inner, block::SMALL_ALIGN, size, fill);
     };
     thread.occupy();
     let (row, context) = find_row(thread, Mode::Exact);
-    let granted = ask(inner, block::fronted_layout(layout.size()), fill);
+    let granted = ask(inner, block::fronted_layout(size), fill);
     if granted.is_null() {
         thread.vacate();
         return granted;
     }
-    finish_front(thread, row, context, granted, layout.size())
+    finish_front(thread, row, context, granted, size)
 }
 
-/// Header behind, in the tracking modes.
+/// Header behind, in every mode.
 #[inline(never)]
 fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    if !block::is_grantable(size, align) {
+        return ptr::null_mut();
+    }
+    if settings::is_off() {
+        return alloc_untracked(inner, size, align, fill);
+    }
     let Some(thread) = thread::unoccupied() else {
-        return alloc_unusual(inner, layout, fill);
+        return alloc_unusual(inner, align, size, fill);
     };
     thread.occupy();
     let (row, context) = find_row(thread, settings::mode());
-    let granted = ask(inner, block::backed_layout(layout.size(), layout.align()), fill);
+    let granted = ask(inner, block::backed_layout(size, align), fill);
     if granted.is_null() {
         thread.vacate();
         return granted;
     }
-    let header = count_alloc(thread, row, context, layout.size());
+    let header = count_alloc(thread, row, context, size);
     thread.vacate();
-    finish(granted, false, layout.size(), header)
+    finish(granted, false, size, header)
 }
 
 /// Counts a block with its header in front, and gives it.
@@ -306,7 +316,7 @@ unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layo
 
 #[inline(always)]
 fn count_untracked_free() {
-    if settings::mode() != Mode::Off {
+    if !settings::is_off() {
         free_untracked();
     }
 }
@@ -409,12 +419,11 @@ fn tell_call(thread: Option<&ThreadState>, stamp: Stamp, bytes: i64) {
 /// - `new_size` is not 0, and rounded up to `layout.align()` does not overflow `isize`.
 #[inline(always)]
 pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    if !block::is_grantable(new_size, layout.align()) {
-        return ptr::null_mut();
-    }
     if !block::header_is_in_front(layout) {
         // SAFETY: the caller's promise.
         unsafe { realloc_behind(inner, block, layout, new_size) }
+    } else if !block::is_grantable_in_front(new_size) {
+        ptr::null_mut()
     } else if block::address_says_tracked(block) {
         // SAFETY: the caller's promise; the address bit says that `write_front` made this block.
         unsafe { realloc_front(inner, block, layout.size(), new_size) }
@@ -447,6 +456,9 @@ unsafe fn realloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize, 
 /// - As for `realloc`, and the layout's alignment is 16 or more.
 #[inline(never)]
 unsafe fn realloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    if !block::is_grantable(new_size, layout.align()) {
+        return ptr::null_mut();
+    }
     let size = layout.size();
     // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
     let header = unsafe { block::read_behind(block, size) };
@@ -579,24 +591,22 @@ fn realloc_birth(
 
 // Rare paths.
 
-/// Mode `off`: the inner allocator's own speed, but for the 8 bytes behind blocks of `align >= 16`.
-#[inline(always)]
-fn alloc_untracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
-    if block::header_is_in_front(layout) {
-        return ask(inner, block::plain_layout(layout.size()), fill);
+/// A block that is not tracked.
+fn alloc_untracked<A: GlobalAlloc>(inner: &A, size: usize, align: usize, fill: Fill) -> *mut u8 {
+    if align <= block::SMALL_ALIGN {
+        return ask(inner, block::plain_layout(size), fill);
     }
-    let granted = ask(inner, block::backed_layout(layout.size(), layout.align()), fill);
+    let granted = ask(inner, block::backed_layout(size, align), fill);
     if !granted.is_null() && fill == Fill::Any {
         // SAFETY: granted for this very layout, and ours alone.
-        unsafe { block::write_behind(granted, layout.size(), Header::UNTRACKED) };
+        unsafe { block::write_behind(granted, size, Header::UNTRACKED) };
     }
     granted
 }
 
 /// Asks for a block with room for a header.
-fn ask_tracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
-    let (size, align) = (layout.size(), layout.align());
-    let in_front = block::header_is_in_front(layout);
+fn ask_tracked<A: GlobalAlloc>(inner: &A, size: usize, align: usize, fill: Fill) -> *mut u8 {
+    let in_front = align <= block::SMALL_ALIGN;
     ask(
         inner,
         if in_front {
@@ -611,39 +621,46 @@ fn ask_tracked<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8
 /// The thread has no state yet, or none any more, or is inside the tracker, or is interrupted while recording.
 #[cold]
 #[inline(never)]
-fn alloc_unusual<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+fn alloc_unusual<A: GlobalAlloc>(inner: &A, align: usize, size: usize, fill: Fill) -> *mut u8 {
     thread::set_used();
     if !thread::is_initialised() {
         // LIMIT: made while another thread makes the tables, or without any memory for them.
         LOSSES.dropped_events.add_shared(1);
-        return alloc_untracked(inner, layout, fill);
+        return alloc_untracked(inner, size, align, fill);
     }
     let Some(thread) = thread::current_or_register().filter(|thread| !thread.is_busy()) else {
-        return alloc_shared(inner, layout, fill);
+        return alloc_shared(inner, size, align, fill);
     };
     if thread.is_inside() {
-        return alloc_own(inner, layout, fill, thread);
+        return alloc_own(inner, size, align, fill, thread);
     }
     // The thread has just been registered: the usual way is open now, and the mode may have been set by the environment.
-    alloc(inner, layout, fill)
+    // SAFETY: the alignment is that of a valid layout; a smaller one was rounded up to 8, and the size is far from the limit.
+    alloc(inner, unsafe { Layout::from_size_align_unchecked(size, align) }, fill)
 }
 
 /// What the read side allocates: counted, but no part of the program.
-fn alloc_own<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill, thread: &'static ThreadState) -> *mut u8 {
+fn alloc_own<A: GlobalAlloc>(
+    inner: &A,
+    size: usize,
+    align: usize,
+    fill: Fill,
+    thread: &'static ThreadState,
+) -> *mut u8 {
     let Some(row) = thread.row(ContextId::TRACKER) else {
-        return alloc_shared(inner, layout, fill);
+        return alloc_shared(inner, size, align, fill);
     };
-    let granted = ask_tracked(inner, layout, fill);
+    let granted = ask_tracked(inner, size, align, fill);
     if granted.is_null() {
         return granted;
     }
     thread.occupied_for(|| {
         let _ = peak::touch(thread, row, ContextId::TRACKER);
         row.allocations.add(1);
-        row.granted_bytes.add(layout.size() as u64);
+        row.granted_bytes.add(size as u64);
     });
     let header = Header::new(ContextId::TRACKER, Birth::new(epoch::current(), Stamp::NONE));
-    finish(granted, block::header_is_in_front(layout), layout.size(), header)
+    finish(granted, align <= block::SMALL_ALIGN, size, header)
 }
 
 fn release_own(row: &Row, size: usize) {
@@ -661,17 +678,12 @@ fn realloc_own(row: &Row, header: Header, size: usize, new_size: usize) -> Heade
 
 /// Counted under "other" of the whole program, by atomic additions.
 #[cold]
-fn alloc_shared<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
-    let granted = ask_tracked(inner, layout, fill);
+fn alloc_shared<A: GlobalAlloc>(inner: &A, size: usize, align: usize, fill: Fill) -> *mut u8 {
+    let granted = ask_tracked(inner, size, align, fill);
     if granted.is_null() {
         return granted;
     }
-    finish(
-        granted,
-        block::header_is_in_front(layout),
-        layout.size(),
-        count_shared(layout.size()),
-    )
+    finish(granted, align <= block::SMALL_ALIGN, size, count_shared(size))
 }
 
 fn count_shared(size: usize) -> Header {

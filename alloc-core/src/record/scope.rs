@@ -14,7 +14,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 use super::block::{Birth, Stamp};
 use super::counters::{Counter, NodeRow};
 use super::index::{Index, Lazy, Place};
-use super::settings::{self, Mode};
+use super::settings;
 use super::thread::{self, LAZY_BITS, SCOPES, ThreadState};
 use super::{arena, call, context, peak};
 use crate::ids::{ContextId, ScopeNodeId};
@@ -570,7 +570,7 @@ fn ready_stamp(thread: &ThreadState) -> Option<Stamp> {
 /// The thread to enter a scope on; `None` when nothing is to be recorded.
 #[inline(always)]
 fn entering_thread() -> Option<&'static ThreadState> {
-    if settings::mode() == Mode::Off {
+    if settings::is_off() {
         return None;
     }
     thread::unoccupied().or_else(thread::current_or_register)
@@ -597,7 +597,18 @@ impl core::fmt::Debug for ScopeGuard {
 ///
 /// # Overhead
 /// About ten nanoseconds for entering and leaving; nothing in mode `off`, or for a program whose global allocator is another.
+#[inline]
 pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
+    if settings::is_off() {
+        return ScopeGuard {
+            frame: None,
+            _not_send: PhantomData,
+        };
+    }
+    enter_recording(site)
+}
+
+fn enter_recording(site: &'static ScopeSite) -> ScopeGuard {
     let entered = entering_thread().and_then(|thread| Some((thread, target(thread, site.id())?)));
     let Some((thread, row)) = entered else {
         return ScopeGuard {
@@ -620,29 +631,35 @@ pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
 }
 
 impl Drop for ScopeGuard {
+    #[inline]
     fn drop(&mut self) {
-        let Some(frame) = &self.frame else { return };
-        if !frame.is_open() {
-            return frame.leave_out_of_order();
+        if let Some(frame) = &self.frame {
+            end_scope(frame);
         }
-        let correction = frame.thread.correction.signed();
-        let Measured {
-            allocations,
-            bytes,
-            peak,
+    }
+}
+
+fn end_scope(frame: &Frame) {
+    if !frame.is_open() {
+        return frame.leave_out_of_order();
+    }
+    let correction = frame.thread.correction.signed();
+    let Measured {
+        allocations,
+        bytes,
+        peak,
+        net,
+    } = frame.leave();
+    if !frame.is_recursive() {
+        frame.end_call(
+            &Figures {
+                allocations,
+                bytes,
+                peak: peak as u64,
+            },
+            net + correction,
             net,
-        } = frame.leave();
-        if !frame.is_recursive() {
-            frame.end_call(
-                &Figures {
-                    allocations,
-                    bytes,
-                    peak: peak as u64,
-                },
-                net + correction,
-                net,
-            );
-        }
+        );
     }
 }
 

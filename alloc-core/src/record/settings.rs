@@ -88,6 +88,18 @@ pub fn mode() -> Mode {
 
 const _: () = assert!(Mode::Exact as u8 == 0 && Mode::Scopes as u8 == 1);
 
+/// `mode() == Mode::Off`, in one compare.
+#[inline(always)]
+pub(crate) fn is_off() -> bool {
+    MODE.load(Ordering::Relaxed) == Mode::Off as u8
+}
+
+/// `mode() == Mode::Exact`, in one compare.
+#[inline(always)]
+pub(crate) fn takes_stacks() -> bool {
+    MODE.load(Ordering::Relaxed) == Mode::Exact as u8
+}
+
 /// Changes what is recorded from now on, on all threads.
 ///
 /// # Accuracy
