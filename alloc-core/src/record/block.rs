@@ -247,7 +247,7 @@ mod tests {
             assert!(fronted_layout(size).size() >= size + HEADER_BYTES);
             for align in [16, 32, 128, 4096, 1 << 16] {
                 let layout = backed_layout(size, align);
-                assert!(behind(size) >= size && behind(size) % 8 == 0);
+                assert!(behind(size) >= size && behind(size).is_multiple_of(8));
                 assert_eq!((layout.size(), layout.align()), (behind(size) + 8, align));
             }
         }

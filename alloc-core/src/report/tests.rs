@@ -2,6 +2,7 @@
 //!
 //! When a report changes on purpose, look at the text that the failing test prints as a stranger would, then put it in
 //! the file.
+#![forbid(unsafe_code)]
 
 use super::*;
 use crate::model::{
