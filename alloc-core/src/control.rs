@@ -58,9 +58,12 @@ fn is_installed() -> bool {
         // Nothing is recorded, so a probe would show nothing; that the gate was used at all must do.
         return thread::is_used();
     }
-    let before = thread::own_allocations();
+    let Some(before) = thread::own_allocations() else {
+        // A thread that has no state, at the memory ceiling or at its end, counts nothing of its own.
+        return thread::is_used();
+    };
     drop(black_box(Box::new(black_box(0u64))));
-    let is_seen = thread::own_allocations() != before;
+    let is_seen = thread::own_allocations() != Some(before);
     PROVEN.store(is_seen, Ordering::Relaxed);
     is_seen
 }
@@ -169,14 +172,12 @@ fn read_tables() -> Reading {
 }
 
 fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
-    let stretches: Vec<Stretch> = threads.iter().map(|thread| Stretch::of(thread)).collect();
     let ids = (ScopeNodeId::ROOT.0..scope::node_count()).filter(|&id| id != ScopeNodeId::TRACKER.0);
     ids.filter_map(|id| {
         let info = scope::node_info(id)?;
-        let rows: Vec<(&NodeRow, &Stretch)> = threads
+        let rows: Vec<(&ThreadState, &NodeRow)> = threads
             .iter()
-            .zip(&stretches)
-            .filter_map(|(thread, stretch)| Some((thread.nodes.get(id as usize)?, stretch)))
+            .filter_map(|thread| Some((*thread, thread.nodes.get(id as usize)?)))
             .collect();
         let (peak_bytes, self_peak_bytes) = node_peaks(id, info, &rows);
         let mut node = ScopeNode {
@@ -190,7 +191,7 @@ fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
             inclusive: Counters::default(),
             peak_bytes,
             self_peak_bytes,
-            calls: read_calls(&info.total, rows.iter().map(|(row, _)| *row)),
+            calls: read_calls(&info.total, rows.iter().map(|(_, row)| *row)),
         };
         if let Some(site) = scope::site_info(info.scope()).filter(|_| info.scope() != 0) {
             (node.name, node.file, node.line) = (site.name().to_owned(), site.file().to_owned(), site.line());
@@ -201,38 +202,43 @@ fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
 }
 
 /// Inclusive and own peak of a node: what was published, or what a thread has reached since.
-fn node_peaks(id: u32, info: &scope::NodeInfo, rows: &[(&NodeRow, &Stretch)]) -> (u64, u64) {
+///
+/// Bytes move from the stretch to the row to the node, and are gone from one before they are added to the next: read the other way round,
+/// they may be missed while they move, but are never seen twice.
+fn node_peaks(id: u32, info: &scope::NodeInfo, rows: &[(&ThreadState, &NodeRow)]) -> (u64, u64) {
     let is_around = |mut node: u32| {
         while node > id {
             node = scope::parent_of(node);
         }
         node == id
     };
-    let largest = |live: i64, peak: i64, deltas: &[(i64, i64)]| {
-        let now = live + deltas.iter().map(|(now, _)| now).sum::<i64>();
-        deltas
-            .iter()
-            .map(|(_, highest)| live + highest)
-            .fold(peak.max(now), i64::max)
-            .max(0) as u64
-    };
-    let inclusive: Vec<_> = rows
-        .iter()
-        .map(|(row, stretch)| peak::delta_with(&row.delta, &row.delta_max, is_around(stretch.node).then_some(*stretch)))
-        .collect();
-    let own: Vec<_> = rows
-        .iter()
-        .map(|(row, stretch)| {
-            peak::delta_with(
-                &row.own_delta,
-                &row.own_delta_max,
-                (stretch.node == id).then_some(*stretch),
-            )
-        })
-        .collect();
+    let (live, own_live) = (info.live.read() as i64, info.own_live.read() as i64);
+    let (mut now, mut own_now) = (live, own_live);
+    let (mut highest, mut own_highest) = (0, 0);
+    for (thread, row) in rows {
+        let [inclusive, own] = [(&row.delta, &row.delta_max), (&row.own_delta, &row.own_delta_max)]
+            .map(|(delta, max)| (delta.read() as i64, max.read() as i64));
+        let stretch = Stretch::of(thread);
+        let top = |(delta, max): (i64, i64), counts: bool| {
+            let (change, highest) = if counts {
+                (stretch.change, stretch.highest)
+            } else {
+                (0, 0)
+            };
+            (delta + change, max.max(delta + highest))
+        };
+        let (change, peak) = top(inclusive, is_around(stretch.node));
+        now += change;
+        highest = peak.max(highest);
+        let (change, peak) = top(own, stretch.node == id);
+        own_now += change;
+        own_highest = peak.max(own_highest);
+    }
+    let largest =
+        |published: i64, now: i64, live: i64, highest: i64| published.max(now).max(live + highest).max(0) as u64;
     (
-        largest(info.live.signed(), info.peak.signed(), &inclusive),
-        largest(info.own_live.signed(), info.own_peak.signed(), &own),
+        largest(info.peak.signed(), now, live, highest),
+        largest(info.own_peak.signed(), own_now, own_live, own_highest),
     )
 }
 
@@ -486,6 +492,10 @@ impl StackTable {
 
 /// Writes what the environment asked for when the program ends.
 pub(crate) extern "C" fn at_exit() {
+    if !settings::is_first_process() {
+        // A forked child would write over its parent's report.
+        return;
+    }
     // A panic must not leave an `extern "C"` function.
     let outcome = std::panic::catch_unwind(|| {
         let mut snapshot = Snapshot::take()?;

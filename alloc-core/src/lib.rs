@@ -73,9 +73,9 @@ macro_rules! scope {
         $crate::scope!(::core::concat!(::core::file!(), ":", ::core::line!()))
     };
     ($name:expr) => {{
-        static SITE: $crate::__private::ScopeSite =
+        static __ALLOCSCOPE_SITE: $crate::__private::ScopeSite =
             $crate::__private::ScopeSite::new($name, ::core::file!(), ::core::line!());
-        $crate::__private::enter(&SITE)
+        $crate::__private::enter(&__ALLOCSCOPE_SITE)
     }};
 }
 

@@ -1,6 +1,6 @@
 //! `TrackingAllocator`: the `GlobalAlloc` impl, and nothing else. Everything it does is in `gate`.
 //!
-//! Record side; the program's every allocation comes in here. Made by `control`, which hands it the exit hook.
+//! Record side; the program's every allocation comes in here.
 
 use core::alloc::{GlobalAlloc, Layout};
 use std::alloc::System;

@@ -7,8 +7,9 @@
 //!
 //! Cost: a few ns to take and give back a record; about 20 ns per free of a block of another open call.
 //! Accuracy: exact, except that (LIMIT) a call that found no free record, or that dropped aliases because over 4096 of them
-//! had survivors, reports an upper bound and says so; and a block that outlives 4 million recorded calls of its thread and dies in
-//! the very call that has its stamp again would be subtracted from that call.
+//! had survivors, reports an upper bound and says so; and a block that dies in the very call that has its stamp again would be
+//! subtracted from that call: stamps come again after four million calls with survivors on one thread, or after 16,384 threads
+//! that each live for one such call.
 
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -279,29 +280,41 @@ pub(crate) fn released(thread: Option<&ThreadState>, mut stamp: Stamp, bytes: i6
             return;
         }
         let Some(record) = record_of(stamp) else { return };
+        let known = record.forward.load(Ordering::Acquire);
         match record.released.add(stamp.generation(), bytes) {
             Added::OtherGeneration => return,
-            Added::Yes => return released_elsewhere_of(thread, record, stamp, bytes),
-            // ORDERING: `forward` was stored before the tally was closed (AcqRel).
-            Added::Closed => stamp = Stamp(record.forward.load(Ordering::Acquire)),
+            Added::Yes => return released_elsewhere_of(thread, record, stamp, known, bytes),
+            Added::Closed => stamp = forward_of(record, stamp, known),
         }
     }
 }
 
+/// Stamp of the call around; `known` when the record has gone to another call meanwhile.
+fn forward_of(record: &CallRecord, stamp: Stamp, known: u32) -> Stamp {
+    // ORDERING: `forward` is stored before the tally is closed (AcqRel), and reset before its generation changes.
+    let now = record.forward.load(Ordering::Acquire);
+    Stamp(if generation_of(record.released.word()) == stamp.generation() {
+        now
+    } else {
+        known
+    })
+}
+
 /// Tells an open call and the ones around it of a release that none of them executed.
-fn released_elsewhere_of(thread: Option<&ThreadState>, record: &CallRecord, stamp: Stamp, bytes: i64) {
-    let (mut record, mut stamp) = (record, stamp);
+fn released_elsewhere_of(thread: Option<&ThreadState>, record: &CallRecord, stamp: Stamp, known: u32, bytes: i64) {
+    let (mut record, mut stamp, mut known) = (record, stamp, known);
     for _ in 0..MAX_HOPS {
         // Each level is judged by its own runner: a sibling may free what a suspended call holds, inside the call around both.
         let runner = record.runner.load(Ordering::Relaxed);
         if thread.is_none_or(|thread| thread.index() != runner) {
             record.elsewhere.add(stamp.generation(), bytes);
         }
-        stamp = Stamp(record.forward.load(Ordering::Acquire));
+        stamp = forward_of(record, stamp, known);
         match record_of(stamp) {
             Some(around) => record = around,
             None => return,
         }
+        known = record.forward.load(Ordering::Acquire);
     }
 }
 
@@ -325,7 +338,7 @@ fn pass_on_elsewhere(record: &CallRecord, outer: Stamp) {
 }
 
 /// Gives a slot back; blocks that still carry its stamp count for no call from now on.
-fn release(thread: &ThreadState, slot: u32) {
+fn release(thread: Option<&ThreadState>, slot: u32) {
     let Some(record) = record(slot) else { return };
     let generation = generation_of(record.released.word()).wrapping_add(1) & ((1 << GENERATION_BITS) - 1);
     for zero in [
@@ -341,12 +354,15 @@ fn release(thread: &ThreadState, slot: u32) {
     }
     record.elsewhere.reset(generation);
     record.released.reset(generation);
-    thread.slots.put(slot);
+    match thread {
+        Some(thread) => thread.slots.put(slot),
+        None => push_free(slot),
+    }
 }
 
 /// Gives back a record and what hangs on it: nobody asks for its figures any more.
 #[cold]
-pub(crate) fn abandon(thread: &ThreadState, stamp: Stamp) {
+pub(crate) fn abandon(thread: Option<&ThreadState>, stamp: Stamp) {
     let Some(owner) = record_of(stamp).filter(|owner| generation_of(owner.released.word()) == stamp.generation())
     else {
         return;
@@ -419,7 +435,7 @@ pub(crate) fn end(thread: &ThreadState, stamp: Stamp, own_bytes: i64, outer: Sta
             append_alias(heir, ended, stamp.slot());
             scan_aliases(thread, heir);
         }
-        None => abandon(thread, stamp),
+        None => abandon(Some(thread), stamp),
     }
     Ended {
         survivor_bytes,
@@ -461,7 +477,7 @@ fn scan_aliases(thread: &ThreadState, heir: &CallRecord) {
             if !is_dead {
                 heir.is_upper_bound.store(1, Ordering::Relaxed);
             }
-            release(thread, slot);
+            release(Some(thread), slot);
         } else {
             alias.next.store(kept_head, Ordering::Relaxed);
             kept_head = slot;

@@ -2,8 +2,8 @@
 //!
 //! Record side; called by `allocator` only, which inlines it.
 //!
-//! - *alloc*: the mode decides whether the block is tracked; the stack is captured; the inner allocator is asked; null is
-//!   returned as null with nothing counted; else count, write the header.
+//! - *alloc*: the mode decides whether the block is tracked; the stack is captured (`exact`); the inner allocator is asked; null
+//!   is returned as null with nothing counted; else count, write the header.
 //! - *dealloc*: the block decides, never the mode; count, then free: afterwards the address may be another thread's.
 //! - *realloc*: the block decides; the header is read first; null leaves the block and its counts as they were. A tracked block stays
 //!   tracked in every mode; an untracked one becomes tracked in a tracking mode, by a move.
@@ -339,11 +339,10 @@ fn try_count_free(header: Header, size: usize) -> bool {
     let Some(row) = thread.rows.get(header.context().0 as usize) else {
         return false;
     };
-    if row.mark.get() != thread.expected_mark.get() || header.birth() != own_birth(thread) {
-        return false;
-    }
     thread.occupy();
-    let is_usual = thread.try_release(size as u64);
+    let is_usual = row.mark.get() == thread.expected_mark.get()
+        && header.birth() == own_birth(thread)
+        && thread.try_release(size as u64);
     if is_usual {
         row.frees.add(1);
         row.released_bytes.add(size as u64);

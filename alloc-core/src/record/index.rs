@@ -74,7 +74,7 @@ pub(crate) struct Index {
     levels: [Level; LEVELS],
 }
 
-/// The outcome of `find_or_insert`.
+/// The outcome of `insert`.
 pub(crate) enum Place {
     /// An equal key was there; the id given was not used.
     Found(u32),

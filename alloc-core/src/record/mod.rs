@@ -1,6 +1,7 @@
 //! THE RECORD SIDE: everything that runs inside the program's own allocations.
 //!
-//! Rules of this folder: no panics, no use of the global heap, no blocking. Trouble becomes a counter (`counters::Losses`).
+//! Rules of this folder: no panics, no use of the global heap, no waiting (a thread that begins or ends, and a fork, may let others
+//! run for a bounded number of turns). Trouble becomes a counter (`counters::Losses`).
 //! `gate` is the one way in for events, `scope` the one way in for scopes; `control` (outside) reads the tables.
 #![deny(
     clippy::unwrap_used,

@@ -64,8 +64,12 @@ impl Pool {
     /// # Safety
     /// - `page` is a page of this pool's row type from the arena, of `bytes` bytes, and nobody else uses it.
     unsafe fn push(&self, page: NonNull<u8>, bytes: usize) {
-        // SAFETY: the caller's promise.
-        unsafe { ptr::write_bytes(page.as_ptr(), 0, bytes) };
+        // The first word is the link, which a `pop` that comes too late may still read: it is only ever written atomically.
+        let link_bytes = size_of::<AtomicU64>();
+        // SAFETY: the caller's promise; a page is longer than one word.
+        let rest = unsafe { page.add(link_bytes) };
+        // SAFETY: as above.
+        unsafe { ptr::write_bytes(rest.as_ptr(), 0, bytes - link_bytes) };
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             Self::link(page).store(head & 0xffff_ffff, Ordering::Relaxed);

@@ -10,7 +10,7 @@
 //!
 //! Cost: an addition, a maximum and two compares per event; a cold call at a new peak or a change of node.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering, fence};
 
 use super::block::Stamp;
 use super::counters::{Counter, NodeRow, Row};
@@ -88,7 +88,7 @@ impl ThreadState {
         }
     }
 
-    /// This thread releases `bytes`. The row they leave must not have been touched for this event yet.
+    /// This thread releases `bytes`. `end_climb` was called before the event touched any row.
     pub(crate) fn release(&'static self, bytes: u64) {
         self.released.set(self.released.get().wrapping_add(bytes));
         if self.net() < self.window_low.signed() {
@@ -172,6 +172,10 @@ pub(crate) fn settle(thread: &'static ThreadState) {
     let net = thread.fold_run();
     let stretch = Stretch::of(thread);
     let mut node = stretch.node;
+    // ORDERING: the new stretch begins before the old one is added, its maximum before its base: a reader on another thread may
+    // miss a stretch that is under way from one place to the other, but never sees it twice.
+    thread.pending_max.set(net as u64);
+    thread.pending_base.set(net as u64);
     if let Some(row) = thread.node_row(node) {
         add_stretch(&row.own_delta, &row.own_delta_max, &stretch);
     }
@@ -185,8 +189,6 @@ pub(crate) fn settle(thread: &'static ThreadState) {
         }
         node = scope::parent_of(node);
     }
-    thread.pending_base.set(net as u64);
-    thread.pending_max.set(net as u64);
 }
 
 fn add_stretch(delta: &Counter, max: &Counter, stretch: &Stretch) {
@@ -207,7 +209,8 @@ pub(crate) struct Stretch {
 impl Stretch {
     /// What is pending on a thread, which may be another one than the caller's.
     pub(crate) fn of(thread: &ThreadState) -> Self {
-        let base = thread.pending_base.signed();
+        // In this order: see `settle`.
+        let base = thread.pending_base.read() as i64;
         let net = thread.net();
         let highest = thread.pending_max.signed().max(thread.run_max.signed()).max(net);
         Self {
@@ -216,13 +219,6 @@ impl Stretch {
             highest: highest - base,
         }
     }
-}
-
-/// Largest value of an inclusive or own delta on one thread, pending events included when they are below the node.
-pub(crate) fn delta_with(delta: &Counter, max: &Counter, pending: Option<&Stretch>) -> (i64, i64) {
-    let (change, highest) = pending.map_or((0, 0), |stretch| (stretch.change, stretch.highest));
-    let now = delta.signed();
-    (now + change, max.signed().max(now + highest))
 }
 
 /// A new thread: it has granted nothing, and knows the process's figures of this moment.
@@ -244,10 +240,15 @@ pub(crate) fn begin(thread: &ThreadState) {
 fn after_publication(thread: &ThreadState, live: i64) {
     // `grant` looks at the window only above `run_max`, which therefore must not be above the new window.
     let net = thread.fold_run();
+    thread.raised.store(0, Ordering::Relaxed);
+    let version = thread.version.load(Ordering::Relaxed);
+    thread.version.store(version.wrapping_add(1), Ordering::Relaxed);
+    // ORDERING: with the Acquire fence in `own_peak`: who sees one of the new three figures sees the odd version.
+    fence(Ordering::Release);
     thread.published.set(net as u64);
     thread.live_at_publication.set(live as u64);
-    thread.raised.store(0, Ordering::Relaxed);
     thread.peak_net.set((net + (PEAK.signed() - live).max(0)) as u64);
+    thread.version.store(version.wrapping_add(2), Ordering::Release);
     let serial = SERIAL.load(Ordering::Relaxed);
     if thread.seen_serial.swap(serial, Ordering::Relaxed) != serial {
         thread.bump_peak_mark();
@@ -274,6 +275,11 @@ fn open_window(thread: &ThreadState) {
 #[inline(never)]
 fn climb(thread: &'static ThreadState, net: i64) {
     if net > thread.peak_net.signed() && !thread.is_climbing() {
+        let live_now = LIVE.signed() - thread.published.signed() + net;
+        if live_now <= PEAK.signed() {
+            // Other threads have raised the peak, or released, since this one last looked: it is none.
+            return publish(thread);
+        }
         thread.climbing.store(1, Ordering::Relaxed);
         if thread.raised.swap(1, Ordering::Relaxed) == 0 {
             // First new peak since the publication: the rows of other threads hear of it now, ours with every climb.
@@ -288,15 +294,24 @@ fn climb(thread: &'static ThreadState, net: i64) {
     }
 }
 
-/// Live bytes of the process at this thread's highest point since its publication.
-fn own_peak(thread: &ThreadState) -> i64 {
-    let highest = thread.peak_net.signed();
-    let highest = if thread.is_climbing() {
-        highest.max(thread.net())
-    } else {
-        highest
-    };
-    thread.live_at_publication.signed() + highest - thread.published.signed()
+/// Live bytes of the process at this thread's highest point since its publication; `None` when it publishes without pause.
+fn own_peak(thread: &ThreadState) -> Option<i64> {
+    for _ in 0..100 {
+        let version = thread.version.load(Ordering::Acquire);
+        let highest = thread.peak_net.signed();
+        let highest = if thread.is_climbing() {
+            highest.max(thread.net())
+        } else {
+            highest
+        };
+        let peak = thread.live_at_publication.signed() + highest - thread.published.signed();
+        fence(Ordering::Acquire);
+        if version.is_multiple_of(2) && thread.version.load(Ordering::Relaxed) == version {
+            return Some(peak);
+        }
+        core::hint::spin_loop();
+    }
+    None
 }
 
 /// Tells the other threads what this one has granted and released.
@@ -307,7 +322,7 @@ fn publish(thread: &'static ThreadState) {
     settle(thread);
     thread.end_climb();
     // The process's peak of the publication before, or a new one of this thread.
-    PEAK.raise_shared(own_peak(thread));
+    PEAK.raise_shared(own_peak(thread).unwrap_or(0));
     let change = thread.net() - thread.published.signed();
     LIVE.add_shared(change as u64);
     let live = LIVE.signed();
@@ -328,18 +343,15 @@ pub(crate) fn move_shared(amount: i64) {
 
 /// Peak of the process, given the threads that have not published everything.
 pub(crate) fn of_process(threads: impl Iterator<Item = &'static ThreadState>) -> u64 {
-    threads.map(own_peak).fold(PEAK.signed(), i64::max).max(0) as u64
+    threads.filter_map(own_peak).fold(PEAK.signed(), i64::max).max(0) as u64
 }
 
-/// What a node row has not published, to its node.
-pub(crate) fn take_delta(row: &NodeRow, each: impl FnOnce(i64, i64, i64, i64)) {
-    each(
-        row.delta.signed(),
-        row.delta_max.signed(),
-        row.own_delta.signed(),
-        row.own_delta_max.signed(),
-    );
-    for zero in [&row.delta, &row.delta_max, &row.own_delta, &row.own_delta_max] {
-        zero.set(0);
-    }
+/// Takes what a node row has not published: inclusive change and highest, own change and highest.
+pub(crate) fn take_delta(row: &NodeRow) -> [i64; 4] {
+    // Gone here before it is added there: see `settle`.
+    [&row.delta_max, &row.delta, &row.own_delta_max, &row.own_delta].map(|figure| {
+        let value = figure.signed();
+        figure.set(0);
+        value
+    })
 }

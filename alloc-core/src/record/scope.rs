@@ -267,15 +267,14 @@ fn find_node(parent: u32, scope: u32) -> Option<u32> {
 /// Adds what a thread has pending for a node to the node.
 pub(crate) fn publish_live(node: u32, row: &NodeRow) {
     let Some(info) = node_info(node) else { return };
-    peak::take_delta(row, |delta, delta_max, own_delta, own_delta_max| {
-        for (live, peak, change, highest) in [
-            (&info.live, &info.peak, delta, delta_max),
-            (&info.own_live, &info.own_peak, own_delta, own_delta_max),
-        ] {
-            peak.raise_shared(live.signed() + highest);
-            live.add_shared(change as u64);
-        }
-    });
+    let [highest, change, own_highest, own_change] = peak::take_delta(row);
+    for (live, peak, change, highest) in [
+        (&info.live, &info.peak, change, highest),
+        (&info.own_live, &info.own_peak, own_change, own_highest),
+    ] {
+        peak.raise_shared(live.signed() + highest);
+        live.add_shared(change as u64);
+    }
 }
 
 /// Moves what an ended thread did in a node to the node's totals.
@@ -432,7 +431,7 @@ impl Frame {
             let outer = thread.stamp();
             if inner != outer {
                 if outer == Stamp::NONE {
-                    call::abandon(thread, inner);
+                    call::abandon(Some(thread), inner);
                 } else {
                     thread.set_stamp(call::adopt(inner, outer));
                 }
@@ -441,7 +440,7 @@ impl Frame {
             self.close_node();
             let outer = self.outer_stamp();
             if !self.is_recursive() && outer != thread.stamp() {
-                call::abandon(thread, outer);
+                call::abandon(Some(thread), outer);
             }
         }
     }
@@ -467,7 +466,7 @@ impl Frame {
         Measured {
             allocations: thread.allocations.get().wrapping_sub(self.entry_allocations),
             bytes: thread.granted.get().wrapping_sub(self.entry_granted),
-            peak: highest - self.entry_net,
+            peak: (highest - self.entry_net).max(0),
             net: net - self.entry_net,
         }
     }
@@ -602,7 +601,17 @@ fn entering_thread() -> Option<&'static ThreadState> {
     if settings::is_off() {
         return None;
     }
-    thread::unoccupied().or_else(thread::current_or_register)
+    thread::unoccupied().or_else(unusual_thread)
+}
+
+/// The thread's first event, or one inside the tracker. None for signal handlers that interrupt the tracker, and none at all in a
+/// program that has another allocator.
+#[cold]
+fn unusual_thread() -> Option<&'static ThreadState> {
+    if !thread::is_used() {
+        return None;
+    }
+    thread::current_or_register().filter(|thread| !thread.is_busy())
 }
 
 /// A scope that lasts until this guard is dropped. Not `Send`: it belongs to the thread's stack.
@@ -669,6 +678,10 @@ impl Drop for ScopeGuard {
 }
 
 fn end_scope(frame: &Frame) {
+    if !thread::is_current(frame.thread) {
+        // LIMIT: dropped after the thread's state was given up, in a late destructor: the call has no figures.
+        return;
+    }
     if !frame.is_open() {
         return frame.leave_out_of_order();
     }
@@ -749,7 +762,7 @@ impl CallState {
 
     /// A call that was begun is followed to its end, whatever the mode is now.
     fn later_poll(&mut self) -> Option<Frame> {
-        let thread = thread::unoccupied().or_else(thread::current_or_register)?;
+        let thread = thread::unoccupied().or_else(unusual_thread)?;
         let row = thread.node_row(self.node)?;
         if self.stamp.is_recorded() {
             let released = call::released_elsewhere(self.stamp);
@@ -793,8 +806,15 @@ impl PollGuard<'_> {
 impl Drop for PollGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        let Some(frame) = &self.frame else { return };
         let call = &mut *self.call;
+        let Some(frame) = self.frame.as_ref().filter(|frame| thread::is_current(frame.thread)) else {
+            if self.is_last && call.is_open() {
+                // Ended on a thread without a state: nobody else can give the record back.
+                call.node = 0;
+                call::abandon(None, call.stamp);
+            }
+            return;
+        };
         if !frame.is_open() {
             call.node = 0;
             return frame.leave_out_of_order();

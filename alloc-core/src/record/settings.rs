@@ -67,11 +67,14 @@ impl core::error::Error for UnknownMode {}
 /// Deepest stack that can be kept.
 pub(crate) const MAX_DEPTH: u32 = 128;
 const DEFAULT_DEPTH: u32 = 64;
+/// Largest ceiling of the tracker's own memory: `arena` names places in it by 32 bits, in units of 16 bytes.
+const MAX_MEMORY_MIB: u32 = 65_535;
 
 static MODE: AtomicU8 = AtomicU8::new(Mode::Exact as u8);
 static WAS_OFF: AtomicU8 = AtomicU8::new(0);
 static DEPTH: AtomicU32 = AtomicU32::new(DEFAULT_DEPTH);
 static START_NS: AtomicU64 = AtomicU64::new(0);
+static PROCESS: AtomicU32 = AtomicU32::new(0);
 static REPORT: AtomicPtr<core::ffi::c_char> = AtomicPtr::new(core::ptr::null_mut());
 static SNAPSHOT: AtomicPtr<core::ffi::c_char> = AtomicPtr::new(core::ptr::null_mut());
 
@@ -129,7 +132,7 @@ pub(crate) fn uptime_ns() -> u64 {
 
 fn text(place: &AtomicPtr<core::ffi::c_char>) -> Option<&'static CStr> {
     let text = place.load(Ordering::Acquire);
-    // SAFETY: non-null values come from `sys::env`, which gives C strings that live as long as the environment is unchanged.
+    // SAFETY: non-null values are C strings: of the environment while `init` runs, copies of our own afterwards.
     (!text.is_null()).then(|| unsafe { CStr::from_ptr(text) })
 }
 
@@ -161,12 +164,12 @@ pub(crate) fn init() {
             }
         }
         if let Some(value) = sys::env("ALLOCSCOPE_MEMORY_MIB") {
-            match number(value, 1, 1 << 20) {
+            match number(value, 1, MAX_MEMORY_MIB) {
                 Some(mebibytes) => limit = (mebibytes as usize) << 20,
                 None => refuse(
                     "ALLOCSCOPE_MEMORY_MIB",
                     value,
-                    "a number of MiB from 1 to 1048576; using 256",
+                    "a number of MiB from 1 to 65535; using 256",
                 ),
             }
         }
@@ -179,6 +182,30 @@ pub(crate) fn init() {
         }
     }
     arena::init(limit);
+    PROCESS.store(sys::process_id(), Ordering::Relaxed);
+    for place in [&REPORT, &SNAPSHOT] {
+        keep(place);
+    }
+}
+
+/// Copies a value to memory of our own: programs that change their title write over the environment.
+fn keep(place: &AtomicPtr<core::ffi::c_char>) {
+    let Some(value) = text(place) else { return };
+    let bytes = value.to_bytes_with_nul();
+    let copy = arena::take(bytes.len(), 1);
+    if let Some(copy) = copy {
+        // SAFETY: `copy` is fresh memory of this length, and apart from the environment.
+        unsafe { core::ptr::copy_nonoverlapping(bytes.as_ptr(), copy.as_ptr(), bytes.len()) };
+    }
+    place.store(
+        copy.map_or(core::ptr::null_mut(), |copy| copy.as_ptr().cast()),
+        Ordering::Release,
+    );
+}
+
+/// True in the process that made the first allocation, false in one forked from it.
+pub(crate) fn is_first_process() -> bool {
+    PROCESS.load(Ordering::Relaxed) == sys::process_id()
 }
 
 fn number(value: &CStr, least: u32, most: u32) -> Option<u32> {

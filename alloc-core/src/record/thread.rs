@@ -10,7 +10,7 @@
 use core::cell::{Cell, UnsafeCell};
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use super::block::{Birth, CONTEXT_BITS, Stamp};
 use super::call::SlotRing;
@@ -92,6 +92,8 @@ pub(crate) struct ThreadState {
     /// Not 0 while the process is at a new peak of this thread's, and nothing was released since.
     pub(crate) climbing: AtomicU32,
     pub(crate) seen_serial: AtomicU32,
+    /// Odd while the three figures of the publication change.
+    pub(crate) version: AtomicU32,
     // The rest.
     pub(crate) growth: Directory<GrowthRow>,
     pub(crate) untracked_frees: Counter,
@@ -168,6 +170,12 @@ pub(crate) fn current() -> Option<&'static ThreadState> {
     Some(unsafe { &*state.cast::<ThreadState>() })
 }
 
+/// True on the thread that `state` belongs to now.
+#[inline(always)]
+pub(crate) fn is_current(state: &ThreadState) -> bool {
+    ptr::eq(STATE.with(Cell::get).0, ptr::from_ref(state).cast())
+}
+
 fn set_current(state: *const Occupied) {
     STATE.with(|current| current.set(StatePointer(state)));
 }
@@ -203,6 +211,10 @@ pub(crate) fn is_initialised() -> bool {
             }
             sys::at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
             super::stack::init_process();
+            if !made {
+                // No memory for the tables: the program goes on as if nothing was installed.
+                settings::set_mode(settings::Mode::Off);
+            }
             READY_TO_RECORD.store(if made { READY } else { FAILED }, Ordering::Release);
             made
         }
@@ -219,7 +231,7 @@ fn register() -> Option<&'static ThreadState> {
         set_current(&raw const UNKNOWN.0);
         return None;
     }
-    let state = reuse().or_else(make)?;
+    let state = reuse().inspect(|state| clear_stack(state)).or_else(make)?;
     let index = THREADS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
     state.index.store(index, Ordering::Relaxed);
     state.salt.set(u64::from(index).wrapping_mul(0x2545_f491_4f6c_dd1d));
@@ -227,6 +239,7 @@ fn register() -> Option<&'static ThreadState> {
     state.set_stamp(Stamp::NONE);
     let Some(root) = state.node_row(ScopeNodeId::ROOT.0) else {
         state.status.store(UNUSED, Ordering::Release);
+        UNUSED_STATES.fetch_add(1, Ordering::Relaxed);
         return None;
     };
     state.set_scope(root);
@@ -239,6 +252,12 @@ fn register() -> Option<&'static ThreadState> {
         sys::arm_thread_exit(key as libc::pthread_key_t, ptr::from_ref(state).cast());
     }
     Some(state)
+}
+
+/// Forgets the stack of the thread that had the state before.
+fn clear_stack(state: &ThreadState) {
+    // SAFETY: the calling thread has just taken the state, so nobody else looks at it; zero bytes are a valid StackState.
+    unsafe { ptr::write_bytes(state.stack.get(), 0, 1) };
 }
 
 /// A state whose thread has ended and been counted.
@@ -377,11 +396,14 @@ impl ThreadState {
     #[inline(always)]
     pub(crate) fn occupy(&self) {
         self.occupied.0.store(BUSY, Ordering::Relaxed);
+        // A signal handler on this thread sees the mark before anything that follows.
+        compiler_fence(Ordering::SeqCst);
     }
 
     /// Ends what `occupy` began; only from an unoccupied state can it have begun.
     #[inline(always)]
     pub(crate) fn vacate(&self) {
+        compiler_fence(Ordering::SeqCst);
         self.occupied.0.store(0, Ordering::Relaxed);
     }
 
@@ -491,9 +513,12 @@ impl Drop for InTracker {
 }
 
 /// What the read side has allocated on this thread, ever: the probe that tells whether we are the global allocator.
-pub(crate) fn own_allocations() -> u64 {
-    let row = current_or_register().and_then(|thread| thread.row(ContextId::TRACKER));
-    row.map_or(0, |row| row.allocations.get())
+///
+/// `None` on a thread without a state, which counts nothing of its own.
+pub(crate) fn own_allocations() -> Option<u64> {
+    current_or_register()?
+        .row(ContextId::TRACKER)
+        .map(|row| row.allocations.get())
 }
 
 /// Set by the first allocation that goes through any `TrackingAllocator`.
@@ -574,8 +599,11 @@ impl Registry {
 
     /// For threads that begin or end: lets the few steps of another such thread pass, but does not wait for a snapshot.
     fn lock_soon() -> Option<Self> {
-        const TURNS: u32 = 64;
-        for _ in 0..TURNS {
+        Self::lock_within(64)
+    }
+
+    fn lock_within(turns: u32) -> Option<Self> {
+        for _ in 0..turns {
             if let Some(registry) = Self::try_lock() {
                 return Some(registry);
             }
@@ -664,7 +692,20 @@ fn fold(state: &'static ThreadState) {
     }
     state.slots.drain();
     scope::forget_scopes(&state.scopes);
-    for zero in [&state.allocations, &state.granted, &state.released, &state.correction] {
+    // All that a reader could add up: the state is visible again before its next thread has begun.
+    for zero in [
+        &state.allocations,
+        &state.granted,
+        &state.released,
+        &state.correction,
+        &state.run_max,
+        &state.call_max,
+        &state.pending_base,
+        &state.pending_max,
+        &state.published,
+        &state.live_at_publication,
+        &state.peak_net,
+    ] {
         zero.set(0);
     }
     state.vacate();
@@ -672,14 +713,22 @@ fn fold(state: &'static ThreadState) {
 
 // Fork: the child has one thread. States of the others stay as they are: their blocks are in the child's memory too.
 
+static HELD_FOR_FORK: AtomicBool = AtomicBool::new(false);
+
 unsafe extern "C" fn before_fork() {
-    core::mem::forget(Registry::lock());
+    // Not for ever: the thread that takes a snapshot may itself wait for a lock that the forking thread holds.
+    const TURNS: u32 = 10_000;
+    let held = Registry::lock_within(TURNS).map(core::mem::forget).is_some();
+    HELD_FOR_FORK.store(held, Ordering::Relaxed);
 }
 
 unsafe extern "C" fn after_fork_in_parent() {
-    drop(Registry(()));
+    if HELD_FOR_FORK.load(Ordering::Relaxed) {
+        drop(Registry(()));
+    }
 }
 
 unsafe extern "C" fn after_fork_in_child() {
+    // Whoever held it does not exist here.
     drop(Registry(()));
 }

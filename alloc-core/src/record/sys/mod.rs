@@ -134,6 +134,12 @@ pub(crate) fn monotonic_ns() -> u64 {
         .wrapping_add(now.tv_nsec as u64)
 }
 
+/// This process's id.
+pub(crate) fn process_id() -> u32 {
+    // SAFETY: has no precondition.
+    unsafe { libc::getpid() as u32 }
+}
+
 /// Lets another thread run.
 pub(crate) fn yield_now() {
     // SAFETY: has no precondition.
