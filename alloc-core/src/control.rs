@@ -399,7 +399,7 @@ struct StackTable {
     frames: Vec<Frame>,
     frame_index: HashMap<usize, u32>,
     stacks: Vec<Stack>,
-    stack_index: HashMap<(&'static [usize], bool, bool), u32>,
+    stack_index: HashMap<(context::Frames, bool, bool), u32>,
 }
 
 impl StackTable {
@@ -444,7 +444,7 @@ impl StackTable {
         if let Some(&index) = self.stack_index.get(&key) {
             return index;
         }
-        let frames = info.frames().iter().map(|&address| self.frame(address)).collect();
+        let frames = info.frames().iter().map(|address| self.frame(address)).collect();
         self.stacks.push(Stack {
             frames,
             truncated: info.is_truncated(),

@@ -23,11 +23,41 @@ pub(crate) const TRUNCATED: u32 = 1 << 16;
 /// Taken on a stack that is not the thread's own.
 pub(crate) const FOREIGN: u32 = 1 << 17;
 
+/// A return address in 48 bits, low bits first.
+///
+/// PERF: the frames are the second largest table; with 100,000 contexts of 30 frames this saves 6 MB.
+/// LIMIT: higher bits are lost; code lies there only where a program asks the system for such addresses.
+type Packed = [u16; 3];
+
+fn pack(address: usize) -> Packed {
+    [0, 16, 32].map(|shift| (address as u64 >> shift) as u16)
+}
+
+/// The frames of a context.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Frames(&'static [Packed]);
+
+impl Frames {
+    pub(crate) fn is_empty(self) -> bool {
+        self.0.is_empty()
+    }
+    /// Return addresses, innermost first.
+    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
+        let unpack = |packed: &Packed| {
+            packed
+                .iter()
+                .rev()
+                .fold(0, |bits, &part| (bits << 16) | u64::from(part))
+        };
+        self.0.iter().map(move |packed| unpack(packed) as usize)
+    }
+}
+
 /// What a `ContextId` stands for.
 #[derive(Default)]
 pub(crate) struct ContextInfo {
     hash: AtomicU64,
-    frames: AtomicPtr<usize>,
+    frames: AtomicPtr<Packed>,
     node: AtomicU32,
     /// Low half: number of frames. High half: the flags above.
     shape: AtomicU32,
@@ -43,14 +73,14 @@ impl ContextInfo {
         // ORDERING: pairs with the Release in `write`.
         self.node.load(Ordering::Acquire)
     }
-    /// Return addresses, innermost first. Empty when no stack was recorded.
-    pub(crate) fn frames(&self) -> &'static [usize] {
+    /// The call stack. Empty when none was recorded.
+    pub(crate) fn frames(&self) -> Frames {
         let length = (self.shape.load(Ordering::Relaxed) & 0xffff) as usize;
-        match NonNull::new(self.frames.load(Ordering::Acquire)) {
-            // SAFETY: `write` stored the start of `length` words of arena memory, which are never changed or freed after.
+        Frames(match NonNull::new(self.frames.load(Ordering::Acquire)) {
+            // SAFETY: `write` stored the start of `length` entries of arena memory, which are never changed or freed after.
             Some(start) => unsafe { core::slice::from_raw_parts(start.as_ptr(), length) },
             None => &[],
-        }
+        })
     }
     pub(crate) fn is_truncated(&self) -> bool {
         self.shape.load(Ordering::Relaxed) & TRUNCATED != 0
@@ -58,7 +88,7 @@ impl ContextInfo {
     pub(crate) fn is_foreign(&self) -> bool {
         self.shape.load(Ordering::Relaxed) & FOREIGN != 0
     }
-    fn write(&self, node: u32, hash: u64, frames: *mut usize, shape: u32) {
+    fn write(&self, node: u32, hash: u64, frames: *mut Packed, shape: u32) {
         self.hash.store(hash, Ordering::Relaxed);
         self.shape.store(shape, Ordering::Relaxed);
         self.frames.store(frames, Ordering::Release);
@@ -118,12 +148,12 @@ pub(crate) fn intern(
     if let Some(id) = INDEX.find(key, is_equal) {
         return Some(ContextId(id));
     }
-    // SAFETY: zero is a valid usize.
-    let stored = unsafe { arena::take_zeroed::<usize>(length) }?;
+    let bytes = length.checked_mul(size_of::<Packed>())?;
+    let stored = arena::take(bytes, align_of::<Packed>())?.cast::<Packed>();
     let mut written = 0;
     for frame in frames.take(length) {
         // SAFETY: `written < length`, the size of the memory just taken, which nobody else has.
-        unsafe { stored.add(written).write(frame) };
+        unsafe { stored.add(written).write(pack(frame)) };
         written += 1;
     }
     let context = reserve_id()?;
@@ -146,7 +176,7 @@ fn reserve_id() -> Option<ContextId> {
 }
 
 /// False when there is no memory for the id, or none for the row that the shared shard needs for it.
-fn publish(context: ContextId, node: u32, hash: u64, frames: *mut usize, shape: u32) -> bool {
+fn publish(context: ContextId, node: u32, hash: u64, frames: *mut Packed, shape: u32) -> bool {
     let Some(segment) = TABLE.get(context.0 as usize / SEGMENT) else {
         return false;
     };
@@ -157,4 +187,17 @@ fn publish(context: ContextId, node: u32, hash: u64, frames: *mut usize, shape: 
     let Some(entry) = info(context) else { return false };
     entry.write(node, hash, frames, shape);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_read_as_they_were_kept() {
+        static KEPT: [usize; 4] = [1, 0x5555_1234_abcd, 0x7fff_ffff_ffff, 0xffff_0000_0000];
+        static PACKED: std::sync::OnceLock<[Packed; 4]> = std::sync::OnceLock::new();
+        let frames = Frames(PACKED.get_or_init(|| KEPT.map(pack)));
+        assert!(frames.iter().eq(KEPT));
+    }
 }

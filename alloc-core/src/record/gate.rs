@@ -180,12 +180,10 @@ fn find_row(thread: &'static ThreadState, mode: Mode) -> (&'static Row, ContextI
     let state = unsafe { &mut *thread.stack.get() };
     let captured = stack::capture(state, settings::depth());
     let key = captured.hash ^ scope.salt.get();
-    let slot = thread.site(key);
-    if slot.key.load(Ordering::Relaxed) == key {
-        let context = ContextId(slot.context.load(Ordering::Relaxed));
+    if let Some((row, context)) = thread.site(key).get(key) {
         // SAFETY: `find_site` stored the address of a row that lives as long as this thread's state is its own; the
         // salt in the key differs between owners.
-        return (unsafe { &*slot.row.load(Ordering::Relaxed) }, context);
+        return (unsafe { &*row }, context);
     }
     find_site(thread, key, &captured)
 }
@@ -202,6 +200,13 @@ fn scope_row(scope: &'static NodeRow) -> (&'static Row, ContextId) {
 #[cold]
 #[inline(never)]
 fn find_site(thread: &'static ThreadState, key: u64, captured: &stack::Captured) -> (&'static Row, ContextId) {
+    let site = thread.site(key);
+    if site.promote(key)
+        && let Some((row, context)) = site.get(key)
+    {
+        // SAFETY: as in `find_row`.
+        return (unsafe { &*row }, context);
+    }
     // SAFETY: as in `find_row`, whose reference is no longer used.
     let state = unsafe { &*thread.stack.get() };
     let flags = (if captured.truncated { context::TRUNCATED } else { 0 })
@@ -214,10 +219,7 @@ fn find_site(thread: &'static ThreadState, key: u64, captured: &stack::Captured)
         LOSSES.other_allocations.add_shared(1);
         return scope_row(scope);
     };
-    let slot = thread.site(key);
-    slot.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
-    slot.context.store(context.0, Ordering::Relaxed);
-    slot.key.store(key, Ordering::Relaxed);
+    site.put(key, row, context);
     (row, context)
 }
 

@@ -354,7 +354,21 @@ unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize
         unsafe { *state.fresh.get_unchecked_mut(1 + fresh) = Fresh { pc, sp, rbp, rule } };
         fresh += 1;
         rules = rules.or(rule);
-        if !rule.steps() {
+        let (cfa, slot);
+        if rule.steps_from_rsp() {
+            // A rule's slot lies within its offset, so sp <= slot.
+            cfa = sp.wrapping_add(rule.offset());
+            slot = cfa.wrapping_sub(rule.slot());
+        } else if rule.steps() {
+            cfa = rbp.wrapping_add(rule.offset());
+            slot = cfa.wrapping_sub(rule.slot());
+            // Signed, as `cfa` may be any number up to `top`, and `slot` up to 8 KiB less, below zero included; user-space
+            // addresses are positive.
+            if (slot as isize) < sp as isize {
+                state.outside = Outside::Unreachable;
+                break;
+            }
+        } else {
             state.outside = if rule.is_outermost() {
                 Outside::Nothing
             } else {
@@ -367,12 +381,7 @@ unsafe fn step(state: &mut State, depth: usize, pc: usize, sp: usize, rbp: usize
             }
             break;
         }
-        let base = if rule.uses_rbp() { rbp } else { sp };
-        let cfa = base.wrapping_add(rule.offset());
-        let slot = cfa.wrapping_sub(rule.slot());
-        // Signed, as `cfa` may be any number up to `top`, and `slot` up to 8 KiB less, below zero included; user-space
-        // addresses are positive.
-        if cfa > state.top || (slot as isize) < sp as isize {
+        if cfa > state.top {
             state.outside = Outside::Unreachable;
             break;
         }

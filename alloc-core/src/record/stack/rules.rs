@@ -54,6 +54,12 @@ impl Rule {
         self.0 & STEPS != 0
     }
 
+    /// There is a caller, and its stack pointer is so far above this frame's.
+    #[inline(always)]
+    pub(super) fn steps_from_rsp(self) -> bool {
+        self.0 & (STEPS | FROM_RBP) == STEPS
+    }
+
     /// There is no caller. Of a rule that does not step.
     #[inline(always)]
     pub(super) fn is_outermost(self) -> bool {
