@@ -28,8 +28,8 @@ impl<T> Lazy<T> {
         NonNull::new(self.table.load(Ordering::Acquire))
     }
 
-    /// `None` at the memory ceiling, or when the thread that makes the table does not come back in time (it may have been killed
-    /// by a fork).
+    /// `None` at the memory ceiling. When the thread that makes the table does not come back in time (it may have been stopped, or
+    /// lost by a fork), this one makes it: no event is lost for want of it.
     ///
     /// # Safety
     /// - All-zero bytes are a valid `T`.
@@ -45,15 +45,18 @@ impl<T> Lazy<T> {
                 }
                 core::hint::spin_loop();
             }
-            return None;
         }
         // SAFETY: the caller's promise.
-        let table = unsafe { arena::take_zeroed::<T>(count) };
-        match table {
-            Some(made) => self.table.store(made.as_ptr(), Ordering::Release),
-            None => self.claimed.store(false, Ordering::Relaxed),
-        }
-        table
+        let Some(made) = (unsafe { arena::take_zeroed::<T>(count) }) else {
+            self.claimed.store(false, Ordering::Relaxed);
+            return None;
+        };
+        // LIMIT: the memory is lost if the other thread comes back after all.
+        // ORDERING: Acquire, on failure: as in `get`.
+        let first = self
+            .table
+            .compare_exchange(ptr::null_mut(), made.as_ptr(), Ordering::Release, Ordering::Acquire);
+        Some(first.err().and_then(NonNull::new).unwrap_or(made))
     }
 }
 
