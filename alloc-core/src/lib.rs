@@ -66,7 +66,7 @@ static AT_EXIT: extern "C" fn() = control::at_exit;
 /// `scope!("name")` gives it a name; `scope!()` names it by file and line. Bind the guard: `let _scope = scope!("parse");`.
 ///
 /// # Overhead
-/// As a `#[track_memory]` function: about ten nanoseconds in all.
+/// As a `#[track_memory]` function: about 180 instructions in all; nothing in mode `off`.
 #[macro_export]
 macro_rules! scope {
     () => {
