@@ -1,7 +1,7 @@
 //! The future that enters its scope around every poll.
 //!
 //! Made by `#[track_memory]` on an async function. Between polls the scope is left, so a task may move between threads and
-//! other tasks run in between; the call's figures add up over its polls (`record::scope::CallState`). Dropping it half-run drops
+//! other tasks run in between; the call's figures add up over its polls (`record::enter::CallState`). Dropping it half-run drops
 //! what it holds inside the scope and ends the call. Cost: entering and leaving the scope once per poll.
 
 use core::future::Future;
@@ -9,7 +9,8 @@ use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
-use crate::record::scope::{self, CallState, ScopeSite};
+use crate::record::enter::{self, CallState};
+use crate::record::scope::ScopeSite;
 
 /// A future whose polls run inside a scope. See `#[track_memory]`.
 #[must_use = "futures do nothing unless polled"]
@@ -47,7 +48,7 @@ impl<F: Future> Future for TrackedFuture<F> {
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: `this` was pinned and `future` is structurally pinned: see its INVARIANT.
         let future = unsafe { Pin::new_unchecked(&mut *this.future) };
-        let mut poll = scope::enter_poll(this.site, &mut this.call);
+        let mut poll = enter::enter_poll(this.site, &mut this.call);
         let result = future.poll(context);
         if result.is_ready() {
             poll.is_last();
@@ -60,7 +61,7 @@ impl<F> Drop for TrackedFuture<F> {
     fn drop(&mut self) {
         // Only an open call is entered again: for one that has ended or never begun this is a plain drop.
         let _poll = self.call.is_open().then(|| {
-            let mut poll = scope::enter_poll(self.site, &mut self.call);
+            let mut poll = enter::enter_poll(self.site, &mut self.call);
             poll.is_last();
             poll
         });

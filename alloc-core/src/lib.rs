@@ -55,7 +55,7 @@ pub use alloc_macros::track_memory;
 pub use ids::{ScopeId, ScopeNodeId};
 pub use model::{Error, Snapshot, SnapshotDiff};
 pub use record::allocator::TrackingAllocator;
-pub use record::scope::ScopeGuard;
+pub use record::enter::ScopeGuard;
 pub use record::settings::{Mode, UnknownMode, mode, set_mode};
 
 /// What the record side runs when the program ends; it knows nothing else of the read side.
@@ -83,6 +83,7 @@ macro_rules! scope {
 #[doc(hidden)]
 pub mod __private {
     pub use crate::future::{TrackedFuture, track};
-    pub use crate::record::scope::{ScopeGuard, ScopeSite, enter};
+    pub use crate::record::enter::{ScopeGuard, enter};
+    pub use crate::record::scope::ScopeSite;
     pub use crate::record::stack::probe;
 }
