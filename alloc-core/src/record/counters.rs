@@ -46,11 +46,6 @@ impl Counter {
             self.set(value);
         }
     }
-    pub(crate) fn raise_signed(&self, value: i64) {
-        if value > self.signed() {
-            self.set(value as u64);
-        }
-    }
     /// Adds where many threads write.
     pub(crate) fn add_shared(&self, amount: u64) {
         if amount != 0 {

@@ -10,7 +10,7 @@ use core::marker::PhantomData;
 use core::sync::atomic::Ordering;
 
 use super::counters::LOSSES;
-use super::frame::{self, Figures, Frame, Measured};
+use super::frame::{self, Entered, Figures, Frame, Measured};
 use super::scope::{self, ScopeSite};
 use super::thread::{self, LAZY_BITS, ThreadState};
 use super::{call, settings, waiting};
@@ -31,36 +31,33 @@ fn recording_thread() -> Option<&'static ThreadState> {
 /// Guards are meant to be dropped in reverse order. Leaving an outer scope first leaves the inner ones with it.
 #[must_use = "the scope ends when the guard is dropped: bind it to a name (`_` alone drops it at once)"]
 pub struct ScopeGuard {
-    frame: Option<Frame>,
+    frame: Frame,
     _not_send: PhantomData<*const ()>,
 }
 
 impl core::fmt::Debug for ScopeGuard {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("ScopeGuard")
-            .field("is_recording", &self.frame.is_some())
+            .field("is_recording", &!self.frame.is_nothing())
             .finish()
     }
-}
-
-impl ScopeGuard {
-    const NOTHING: Self = Self {
-        frame: None,
-        _not_send: PhantomData,
-    };
 }
 
 /// Enters a scope until the guard is dropped.
 ///
 /// # Overhead
-/// About 60 instructions for entering and leaving when nothing is allocated inside; nothing in mode `off`, or for a program whose
+/// About 80 instructions for entering and leaving when nothing is allocated inside; nothing in mode `off`, or for a program whose
 /// global allocator is another.
 #[inline]
 pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
-    if settings::is_off() {
-        return ScopeGuard::NOTHING;
+    ScopeGuard {
+        frame: if settings::is_off() {
+            Frame::NOTHING
+        } else {
+            enter_recording(site)
+        },
+        _not_send: PhantomData,
     }
-    enter_recording(site)
 }
 
 /// Enters a scope if everything is as usual; else nothing has changed.
@@ -73,77 +70,75 @@ fn try_enter(site: &'static ScopeSite) -> Option<Frame> {
     Some(frame)
 }
 
-/// Enters a scope whatever it takes.
-fn enter_anyhow(site: &'static ScopeSite) -> Option<Frame> {
-    let thread = recording_thread()?;
-    let row = scope::target(thread, site)?;
-    row.entered.add(1);
-    Some(Frame::push(thread, row))
-}
-
 /// PERF: what is unusual is left to a tail call, so that no registers are saved for it. The same in `end_scope` and `end_poll`.
 #[inline(never)]
-fn enter_recording(site: &'static ScopeSite) -> ScopeGuard {
-    let Some(frame) = try_enter(site) else {
-        return enter_slowly(site);
-    };
-    ScopeGuard {
-        frame: Some(frame),
-        _not_send: PhantomData,
+fn enter_recording(site: &'static ScopeSite) -> Frame {
+    match try_enter(site) {
+        Some(frame) => frame,
+        None => enter_slowly(site),
     }
 }
 
+/// Enters a scope whatever it takes.
 #[cold]
 #[inline(never)]
-fn enter_slowly(site: &'static ScopeSite) -> ScopeGuard {
-    ScopeGuard {
-        frame: enter_anyhow(site),
-        _not_send: PhantomData,
-    }
+fn enter_slowly(site: &'static ScopeSite) -> Frame {
+    let entered = recording_thread().and_then(|thread| Some((thread, scope::target(thread, site)?)));
+    let Some((thread, row)) = entered else {
+        return Frame::NOTHING;
+    };
+    row.entered.add(1);
+    Frame::push(thread, row)
 }
 
 impl Drop for ScopeGuard {
     #[inline]
     fn drop(&mut self) {
-        if let Some(frame) = &self.frame {
-            end_scope(frame);
+        if !self.frame.is_nothing() {
+            end_scope(self.frame);
         }
     }
 }
 
 #[inline(never)]
-fn end_scope(frame: &Frame) {
-    if !thread::is_current(frame.thread()) || !frame.try_leave_unopened() {
+fn end_scope(frame: Frame) {
+    let Some(call) = frame.entered().filter(Entered::is_innermost) else {
         return end_scope_slowly(frame);
+    };
+    if call.is_opened() {
+        return end_opened_scope(frame);
     }
-    frame.row().completed.add(1);
+    call.leave_unopened();
+    call.row.completed.add(1);
 }
 
 #[inline(never)]
-fn end_scope_slowly(frame: &Frame) {
-    if !thread::is_current(frame.thread()) {
-        // LIMIT: dropped after the thread's state was given up, in a late destructor: the call has no figures.
-        return;
-    }
-    if !frame.is_innermost() {
-        return frame.leave_out_of_order();
-    }
-    if frame.is_part() {
-        return frame.leave_part();
-    }
+fn end_opened_scope(frame: Frame) {
+    let Some(call) = frame.entered() else { return };
     let Measured {
         allocations,
         bytes,
         peak,
         net,
         correction,
-    } = frame.leave_opened();
+    } = call.leave_opened();
     let figures = Figures {
         allocations,
         bytes,
         peak: peak as u64,
     };
-    frame.end_call(&figures, net + correction, net);
+    call.end_call(&figures, net + correction, net);
+}
+
+#[cold]
+#[inline(never)]
+fn end_scope_slowly(frame: Frame) {
+    // A call that is not on the stack any more ended with an outer one, or with its thread.
+    match frame.entered() {
+        Some(call) => call.leave_out_of_order(),
+        None if frame.is_part() => frame.leave_part(),
+        None => {}
+    }
 }
 
 /// One async call between its polls. The figures of one that has done anything are in `waiting`.
@@ -167,46 +162,53 @@ impl CallState {
     }
 
     #[inline(always)]
-    fn first_poll(&mut self, site: &'static ScopeSite) -> Option<Frame> {
+    fn first_poll(&mut self, site: &'static ScopeSite) -> Frame {
         if settings::is_off() {
-            return None;
+            return Frame::NOTHING;
         }
-        let frame = try_enter(site).or_else(|| enter_anyhow(site))?;
-        self.node = frame.row().node.load(Ordering::Relaxed) | if frame.is_part() { PART } else { 0 };
-        Some(frame)
+        let frame = enter_recording(site);
+        if let Some(call) = frame.entered() {
+            self.node = call.row.node.load(Ordering::Relaxed);
+        } else if frame.is_part()
+            && let Some(thread) = thread::current()
+        {
+            self.node = thread.scope().node.load(Ordering::Relaxed) | PART;
+        }
+        frame
     }
 
     /// A call that was begun is followed to its end, whatever the mode is now.
-    #[inline(always)]
-    fn later_poll(&mut self) -> Option<Frame> {
-        let frame = match thread::unoccupied().map(|thread| (thread, thread.nodes.get(self.node as usize))) {
-            // A row of a call is made by its first poll on the thread, with its node.
-            Some((thread, Some(row))) if row.node.load(Ordering::Relaxed) == self.node => Frame::try_push(thread, row),
-            _ => None,
+    #[inline(never)]
+    fn later_poll(&self) -> Frame {
+        let Some(thread) = thread::unoccupied() else {
+            return self.later_poll_slowly();
         };
-        match frame {
-            Some(frame) => {
-                frame.set_waiting(self.waiting);
-                Some(frame)
-            }
-            None => self.later_poll_slowly(),
+        match thread.nodes.get(self.node as usize) {
+            Some(row) if row.node.load(Ordering::Relaxed) == self.node => match Frame::try_push(thread, row) {
+                Some(frame) => {
+                    frame.set_waiting(self.waiting);
+                    frame
+                }
+                None => self.later_poll_slowly(),
+            },
+            _ => self.later_poll_slowly(),
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn later_poll_slowly(&mut self) -> Option<Frame> {
-        let thread = recording_thread()?;
-        let row = thread.node_row(self.node & !PART)?;
+    fn later_poll_slowly(&self) -> Frame {
+        let entered = recording_thread().and_then(|thread| Some((thread, thread.node_row(self.node & !PART)?)));
+        let Some((thread, row)) = entered else {
+            return Frame::NOTHING;
+        };
         if self.node & PART != 0 {
-            return Some(Frame::push_part(thread, row));
+            return Frame::push_part(thread, row);
         }
-        let frame = Frame::push(thread, row);
         // LIMIT: polled inside another call of its own node (or too deep), the call has no figures for this poll.
-        if !frame.is_part() {
-            frame.set_waiting(self.waiting);
-        }
-        Some(frame)
+        let frame = Frame::push(thread, row);
+        frame.set_waiting(self.waiting);
+        frame
     }
 
     /// The call has ended without its figures.
@@ -223,9 +225,10 @@ impl CallState {
 
 /// One poll of an async call; on drop the thread goes back to what it did before.
 pub(crate) struct PollGuard<'call> {
-    frame: Option<Frame>,
+    frame: Frame,
     call: &'call mut CallState,
     is_last: bool,
+    _not_send: PhantomData<*const ()>,
 }
 
 /// Enters the scope of an async call for one poll. The call's node is fixed at its first.
@@ -240,6 +243,7 @@ pub(crate) fn enter_poll<'call>(site: &'static ScopeSite, call: &'call mut CallS
         frame,
         call,
         is_last: false,
+        _not_send: PhantomData,
     }
 }
 
@@ -254,95 +258,112 @@ impl PollGuard<'_> {
 impl Drop for PollGuard<'_> {
     #[inline]
     fn drop(&mut self) {
-        end_poll(self.frame.as_ref(), self.call, self.is_last);
-    }
-}
-
-#[inline(never)]
-fn end_poll(frame: Option<&Frame>, call: &mut CallState, is_last: bool) {
-    if let Some(frame) = frame
-        && !is_last
-        && thread::is_current(frame.thread())
-        && frame.try_leave_unopened()
-    {
-        return frame.set_waiting(0);
-    }
-    end_poll_slowly(frame, call, is_last);
-}
-
-#[inline(never)]
-fn end_poll_slowly(frame: Option<&Frame>, call: &mut CallState, is_last: bool) {
-    let Some(frame) = frame.filter(|frame| thread::is_current(frame.thread())) else {
-        if is_last && call.is_open() {
-            // Ended on a thread without a state: nobody else can give the record back.
-            call.give_up(None);
+        if !self.is_last {
+            leave_poll(self.frame, self.call);
+        } else if self.call.is_open() {
+            end_call(self.frame, self.call);
         }
-        return;
+    }
+}
+
+/// The end of a poll that is not the last.
+#[inline(never)]
+fn leave_poll(frame: Frame, call: &mut CallState) {
+    match frame.entered() {
+        Some(entered) if entered.is_innermost() && !entered.is_opened() => {
+            entered.leave_unopened();
+            entered.set_waiting(0);
+        }
+        Some(entered) if entered.is_innermost() => leave_opened_poll(entered, call),
+        _ => end_poll_slowly(frame, call),
+    }
+}
+
+/// The end of the last poll.
+#[inline(never)]
+fn end_call(frame: Frame, call: &mut CallState) {
+    let Some(entered) = frame.entered().filter(Entered::is_innermost) else {
+        end_poll_slowly(frame, call);
+        return call.give_up(thread::current());
     };
-    if !frame.is_innermost() {
-        frame.leave_out_of_order();
-        return call.give_up(Some(frame.thread()));
-    }
-    if frame.is_part() {
-        frame.leave_part();
-        if is_last {
-            call.give_up(Some(frame.thread()));
-        }
-        return;
-    }
-    if frame.is_opened() || call.waiting != 0 {
-        return end_opened_poll(frame, call, is_last);
-    }
-    // Its last poll, and nothing happened in any.
     call.node = 0;
-    frame.leave_unopened();
-    frame.row().completed.add(1);
+    if !entered.is_opened() {
+        if call.waiting == 0 {
+            entered.leave_unopened();
+            return entered.row.completed.add(1);
+        }
+        frame::open_calls(entered.thread);
+    }
+    let measured = entered.leave_opened();
+    let (figures, own_bytes, _) = call.add_up(&measured);
+    if call.waiting != 0 {
+        waiting::put(Some(entered.thread), call.waiting);
+        call.waiting = 0;
+    }
+    entered.end_call(&figures, own_bytes, measured.net);
 }
 
+/// The end of a poll that was no call of its own, or was left before.
+#[cold]
 #[inline(never)]
-fn end_opened_poll(frame: &Frame, call: &mut CallState, is_last: bool) {
-    let thread = frame.thread();
-    if !frame.is_opened() {
-        frame::open_calls(thread);
-    }
-    let measured = frame.leave_opened();
-    let stamp = thread.stamp();
-    let own_bytes = measured.correction + measured.net;
-    let known = waiting::get(call.waiting);
-    let (allocations, bytes, net, peak) = known.map_or((0, 0, 0, 0), |entry| {
-        (entry.allocations.get(), entry.bytes.get(), entry.net.signed(), entry.peak.signed())
-    });
-    let figures = Figures {
-        allocations: allocations + measured.allocations,
-        bytes: bytes + measured.bytes,
-        peak: peak.max(net + measured.peak).max(0) as u64,
-    };
-    if is_last {
-        call.node = 0;
-        if known.is_some() {
-            waiting::put(Some(thread), call.waiting);
-            call.waiting = 0;
+fn end_poll_slowly(frame: Frame, call: &mut CallState) {
+    match frame.entered() {
+        Some(entered) => {
+            let thread = entered.thread;
+            entered.leave_out_of_order();
+            call.give_up(Some(thread));
         }
-        return frame.end_call(&figures, own_bytes, measured.net);
+        None if frame.is_part() => frame.leave_part(),
+        None if frame.is_nothing() => {}
+        None => call.give_up(thread::current()),
     }
-    let Some((index, entry)) = known.map(|entry| (call.waiting, entry)).or_else(|| waiting::take(thread)) else {
+}
+
+impl CallState {
+    /// Figures of the whole call after a poll, its own bytes, and its `net`.
+    fn add_up(&self, poll: &Measured) -> (Figures, i64, i64) {
+        let (allocations, bytes, net, peak) = waiting::get(self.waiting).map_or((0, 0, 0, 0), |entry| {
+            (
+                entry.allocations.get(),
+                entry.bytes.get(),
+                entry.net.signed(),
+                entry.peak.signed(),
+            )
+        });
+        let figures = Figures {
+            allocations: allocations + poll.allocations,
+            bytes: bytes + poll.bytes,
+            peak: peak.max(net + poll.peak).max(0) as u64,
+        };
+        // The thread's correction began as the own bytes of the polls before.
+        (figures, poll.correction + poll.net, net + poll.net)
+    }
+}
+
+fn leave_opened_poll(entered: Entered, call: &mut CallState) {
+    let thread = entered.thread;
+    let measured = entered.leave_opened();
+    let stamp = thread.stamp();
+    let (figures, own_bytes, net) = call.add_up(&measured);
+    let known = waiting::get(call.waiting).map(|entry| (call.waiting, entry));
+    let Some((index, entry)) = known.or_else(|| waiting::take(thread)) else {
         // LIMIT: no memory to remember the call by: it ends here, and goes on as a part of the one around.
         LOSSES.unmeasured_calls.add_shared(1);
         call.node |= PART;
-        return frame.end_call(&figures, own_bytes, measured.net);
+        return entered.end_call(&figures, own_bytes, measured.net);
     };
     call.waiting = index;
     entry.set_stamp(stamp);
     entry.own_bytes.set(own_bytes as u64);
     entry.allocations.set(figures.allocations);
     entry.bytes.set(figures.bytes);
-    entry.net.set((net + measured.net) as u64);
+    entry.net.set(net as u64);
     entry.peak.set(figures.peak);
-    frame.resume_outer(0, measured.net);
+    entered.resume_outer(0, measured.net);
     if stamp.is_recorded() {
         if thread.own_bits.get() == LAZY_BITS {
             // The call around must hear of what others free while this one waits.
-            thread.set_stamp(call::open(thread));
+            thread.go_on_with(call::open(thread));
         }
         call::suspend(stamp, thread.stamp());
     }

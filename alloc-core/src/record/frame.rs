@@ -19,20 +19,28 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use super::block::{Birth, Stamp};
 use super::call;
 use super::counters::{Counter, LOSSES, NodeRow};
-use super::thread::{LAZY_BITS, ThreadState};
+use super::thread::{self, LAZY_BITS, ThreadState};
 use super::waiting;
 
 /// Calls nested inside each other on one thread that are measured each for itself; recursion does not count.
-pub(crate) const MAX_DEPTH: usize = 128;
+pub(crate) const MAX_DEPTH: usize = 64;
 
-/// What an open call puts back at its end, and where its figures began.
+/// One level of a thread's stack of calls: what the call there puts back when it is left, and where its figures began.
 #[derive(Default)]
-#[repr(C, align(64))]
+#[repr(C, align(128))]
 pub(crate) struct OpenCall {
-    /// The node's row, set on entry.
+    // Set on entry.
+    /// Says which entry is on this level, so that a guard that is dropped too late finds out. 0 for none.
+    serial: Counter,
+    thread: AtomicPtr<ThreadState>,
     row: AtomicPtr<NodeRow>,
-    /// Index of the async call (`waiting`) that goes on at this level, set on entry. The rest is set when the call is opened.
+    outer_scope: AtomicPtr<NodeRow>,
+    outer_mark: Counter,
+    /// Levels of the thread's stack, this one included.
+    depth: AtomicU32,
+    /// Index of the async call (`waiting`) that goes on here.
     waiting: AtomicU32,
+    // Set when the call is opened.
     outer_own_bits: Counter,
     outer_call_max: Counter,
     outer_correction: Counter,
@@ -41,7 +49,25 @@ pub(crate) struct OpenCall {
     entry_granted: Counter,
 }
 
-const _: () = assert!(size_of::<OpenCall>() == 64);
+const _: () = assert!(size_of::<OpenCall>() == 128);
+
+impl OpenCall {
+    /// Remembers what the enclosing call goes on with. `net` is the thread's, just folded.
+    #[inline(always)]
+    fn open(&self, thread: &ThreadState, net: i64) {
+        self.outer_own_bits.set(thread.own_bits.get());
+        self.outer_call_max.set(thread.call_max.get());
+        self.outer_correction.set(thread.correction.get());
+        self.entry_net.set(net as u64);
+        self.entry_allocations.set(thread.allocations.get());
+        self.entry_granted.set(thread.granted.get());
+        thread.call_max.set(net as u64);
+    }
+
+    fn outer_stamp(&self) -> Stamp {
+        Birth::from_bits(self.outer_own_bits.get()).stamp()
+    }
+}
 
 /// Opens the calls on the thread's stack that are not open yet; an event is about to be counted, and has changed nothing so far.
 #[cold]
@@ -53,34 +79,49 @@ pub(super) fn open_calls(thread: &ThreadState) {
         let Some(call) = thread.calls.get(level as usize) else {
             break;
         };
-        call.outer_own_bits.set(thread.own_bits.get());
-        call.outer_call_max.set(thread.call_max.get());
-        call.outer_correction.set(thread.correction.get());
-        call.entry_net.set(net as u64);
-        call.entry_allocations.set(thread.allocations.get());
-        call.entry_granted.set(thread.granted.get());
+        call.open(thread, net);
         let (own_bytes, stamp) = match waiting::get(call.waiting.load(Ordering::Relaxed)) {
             Some(entry) => (entry.own_bytes.get(), entry.resume(thread)),
             None => (0, Stamp::LAZY),
         };
-        thread.call_max.set(net as u64);
         thread.correction.set(own_bytes);
-        thread.set_stamp(stamp);
+        thread.opened.store(level + 1, Ordering::Relaxed);
+        thread.go_on_with(stamp);
     }
+}
+
+/// The same for the usual case: only the innermost call is to be opened, it is a new one, and the thread has a record ready for it.
+/// False when it is another case; then nothing has changed.
+#[inline(always)]
+pub(super) fn try_open_call(thread: &ThreadState) -> bool {
+    let opened = thread.opened.load(Ordering::Relaxed);
+    let depth = thread.depth.load(Ordering::Relaxed);
+    let Some(call) = thread.calls.get(opened as usize) else {
+        return false;
+    };
+    if depth != opened + 1 || call.waiting.load(Ordering::Relaxed) != 0 {
+        return false;
+    }
+    let Some(stamp) = thread.spare_stamps.take() else {
+        return false;
+    };
+    call.open(thread, thread.fold_run());
+    thread.correction.set(0);
     thread.opened.store(depth, Ordering::Relaxed);
-    thread.expect();
+    thread.go_on_with_record(Stamp(stamp));
+    true
 }
 
 /// A scope entered on a thread's stack: a whole sync call, or one poll of an async one.
+///
+/// PERF: two words, so that it travels in registers; the rest is on the level.
+#[derive(Clone, Copy)]
 pub(super) struct Frame {
-    thread: &'static ThreadState,
-    row: &'static NodeRow,
-    outer_scope: &'static NodeRow,
-    outer_mark: u64,
-    /// Calls on the thread's stack, this one included.
-    depth: u32,
-    /// Not 0 for a part. (An integer: a `bool` would lend its niche to `Option<Frame>` and make every copy of a frame piecemeal.)
-    part: u32,
+    /// `None` for a part, and for nothing.
+    call: Option<&'static OpenCall>,
+    /// Of a call: its serial number. Of a part: the node around it, and half of the serial number of the call it is part of. 0 for
+    /// nothing.
+    id: u64,
 }
 
 /// What a frame measured.
@@ -102,7 +143,24 @@ pub(super) struct Figures {
     pub(super) peak: u64,
 }
 
+/// Half of the serial number of the innermost call, for parts to know it by; 0 outside all calls.
+fn innermost(thread: &ThreadState) -> u32 {
+    let level = thread.depth.load(Ordering::Relaxed).wrapping_sub(1);
+    thread
+        .calls
+        .get(level as usize)
+        .map_or(0, |call| call.serial.get() as u32)
+}
+
 impl Frame {
+    /// No scope was entered.
+    pub(super) const NOTHING: Self = Self { call: None, id: 0 };
+
+    #[inline(always)]
+    pub(super) fn is_nothing(&self) -> bool {
+        self.call.is_none() && self.id == 0
+    }
+
     /// Enters `row`'s node as a call of its own; `None` when that is not what it is, and nothing has changed.
     #[inline(always)]
     pub(super) fn try_push(thread: &'static ThreadState, row: &'static NodeRow) -> Option<Self> {
@@ -111,21 +169,23 @@ impl Frame {
         if row.open.get() != 0 {
             return None;
         }
-        let depth = outer_depth + 1;
+        let serial = thread.last_serial.get() + 1;
+        thread.last_serial.set(serial);
+        call.serial.set(serial);
+        call.thread.store(ptr::from_ref(thread).cast_mut(), Ordering::Relaxed);
         call.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
-        let frame = Self {
-            thread,
-            row,
-            outer_scope: thread.scope(),
-            outer_mark: thread.expected_mark.get(),
-            depth,
-            part: 0,
-        };
+        call.outer_scope
+            .store(ptr::from_ref(thread.scope()).cast_mut(), Ordering::Relaxed);
+        call.outer_mark.set(thread.expected_mark.get());
+        call.depth.store(outer_depth + 1, Ordering::Relaxed);
         thread.set_scope(row);
-        thread.depth.store(depth, Ordering::Relaxed);
+        thread.depth.store(outer_depth + 1, Ordering::Relaxed);
         thread.expect_nothing();
-        row.open.set(u64::from(depth));
-        Some(frame)
+        row.open.set(1);
+        Some(Self {
+            call: Some(call),
+            id: serial,
+        })
     }
 
     /// Enters `row`'s node as a call, or as a part of the call around if the node is on the stack already.
@@ -140,137 +200,130 @@ impl Frame {
     }
 
     /// Enters `row`'s node as a part of the call around.
-    #[inline(always)]
     pub(super) fn push_part(thread: &'static ThreadState, row: &'static NodeRow) -> Self {
-        let frame = Self {
-            thread,
-            row,
-            outer_scope: thread.scope(),
-            outer_mark: 0,
-            depth: thread.depth.load(Ordering::Relaxed),
-            part: 1,
-        };
+        let outer = thread.scope().node.load(Ordering::Relaxed);
         thread.set_scope(row);
-        frame
-    }
-
-    #[inline(always)]
-    pub(super) fn thread(&self) -> &'static ThreadState {
-        self.thread
-    }
-
-    #[inline(always)]
-    pub(super) fn row(&self) -> &'static NodeRow {
-        self.row
+        Self {
+            call: None,
+            id: (u64::from(outer) << 32) | u64::from(innermost(thread)),
+        }
     }
 
     #[inline(always)]
     pub(super) fn is_part(&self) -> bool {
-        self.part != 0
+        self.call.is_none() && self.id != 0
     }
 
-    /// False when the scope is not the innermost, or an outer frame was left before: it has taken this one with it.
-    ///
-    /// LIMIT: a guard that is dropped too late, and as deep as a scope of the same node that was entered since, ends that one.
-    #[inline(always)]
-    pub(super) fn is_innermost(&self) -> bool {
-        self.thread.depth.load(Ordering::Relaxed) == self.depth && ptr::eq(self.thread.scope(), self.row)
-    }
-
-    /// True once there was an event inside. Only for the innermost frame, and not for a part.
-    #[inline(always)]
-    pub(super) fn is_opened(&self) -> bool {
-        self.thread.opened.load(Ordering::Relaxed) == self.depth
-    }
-
-    /// `None` for none, as for a level beyond the last, which no frame has.
-    #[inline(always)]
-    fn call(&self) -> Option<&'static OpenCall> {
-        self.thread.calls.get((self.depth as usize).wrapping_sub(1))
-    }
-
-    /// The async call `index` goes on in this frame.
+    /// The async call `index` goes on in this frame; 0 for none. Nothing for a part.
     #[inline(always)]
     pub(super) fn set_waiting(&self, index: u32) {
-        if let Some(call) = self.call() {
+        if let Some(call) = self.call {
             call.waiting.store(index, Ordering::Relaxed);
         }
     }
 
-    /// Leaves a call in which nothing happened, if that is what this frame is; else nothing has changed.
-    #[inline(always)]
-    pub(super) fn try_leave_unopened(&self) -> bool {
-        let is_usual = self.is_innermost() && !self.is_part() && !self.is_opened();
-        if is_usual {
-            self.leave_unopened();
+    /// Leaves a part of the call around. Too late, after that call, it changes nothing.
+    pub(super) fn leave_part(&self) {
+        let Some(thread) = thread::current() else { return };
+        if innermost(thread) == self.id as u32
+            && let Some(outer) = thread.node_row((self.id >> 32) as u32)
+        {
+            thread.set_scope(outer);
         }
-        is_usual
+    }
+
+    /// The call, unless it is a part or was left before, with an outer one or by the end of its thread.
+    #[inline(always)]
+    pub(super) fn entered(&self) -> Option<Entered> {
+        let call = self.call.filter(|call| call.serial.get() == self.id)?;
+        // SAFETY: `try_push` stored the thread's state with the serial number; states live as long as the process.
+        let thread = unsafe { &*call.thread.load(Ordering::Relaxed) };
+        // SAFETY: likewise; the row lives while the thread does, whose end takes the serial number away.
+        let row = unsafe { &*call.row.load(Ordering::Relaxed) };
+        Some(Entered { call, thread, row })
+    }
+}
+
+/// A call that is on its thread's stack.
+#[derive(Clone, Copy)]
+pub(super) struct Entered {
+    call: &'static OpenCall,
+    pub(super) thread: &'static ThreadState,
+    pub(super) row: &'static NodeRow,
+}
+
+impl Entered {
+    fn depth(&self) -> u32 {
+        self.call.depth.load(Ordering::Relaxed)
     }
 
     #[inline(always)]
-    pub(super) fn leave_part(&self) {
-        self.thread.set_scope(self.outer_scope);
+    pub(super) fn is_innermost(&self) -> bool {
+        self.thread.depth.load(Ordering::Relaxed) == self.depth()
+    }
+
+    /// True once there was an event inside. Only for the innermost call.
+    #[inline(always)]
+    pub(super) fn is_opened(&self) -> bool {
+        self.thread.opened.load(Ordering::Relaxed) == self.depth()
+    }
+
+    /// The async call `index` goes on in this frame; 0 for none.
+    #[inline(always)]
+    pub(super) fn set_waiting(&self, index: u32) {
+        self.call.waiting.store(index, Ordering::Relaxed);
+    }
+
+    /// Takes the call off the stack; the figures are left to the caller. Gives how many calls are left.
+    #[inline(always)]
+    fn pop(&self) -> u32 {
+        let thread = self.thread;
+        let outer_depth = self.depth() - 1;
+        thread.depth.store(outer_depth, Ordering::Relaxed);
+        thread
+            .scope_pointer()
+            .store(self.call.outer_scope.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.row.open.set(0);
+        self.call.serial.set(0);
+        outer_depth
     }
 
     /// Leaves a call in which nothing happened: everything is as it was.
     #[inline(always)]
     pub(super) fn leave_unopened(&self) {
-        let thread = self.thread;
-        thread.depth.store(self.depth - 1, Ordering::Relaxed);
-        thread.set_scope(self.outer_scope);
-        thread.expected_mark.set(self.outer_mark);
-        self.row.open.set(0);
+        self.pop();
+        self.thread.expected_mark.set(self.call.outer_mark.get());
     }
 
     /// Leaves an open call, and says what happened in this frame. `end_call` or `resume_outer` must follow.
+    #[inline(always)]
     pub(super) fn leave_opened(&self) -> Measured {
-        let thread = self.thread;
+        let (thread, call) = (self.thread, self.call);
         let net = thread.fold_run();
         let highest = thread.call_max.signed();
-        thread.depth.store(self.depth - 1, Ordering::Relaxed);
-        thread.opened.store(self.depth - 1, Ordering::Relaxed);
-        thread.set_scope(self.outer_scope);
-        self.row.open.set(0);
-        let mut measured = Measured {
-            allocations: 0,
-            bytes: 0,
-            peak: 0,
-            net: 0,
+        let outer_depth = self.pop();
+        thread.opened.store(outer_depth, Ordering::Relaxed);
+        call.waiting.store(0, Ordering::Relaxed);
+        thread.call_max.set(highest.max(call.outer_call_max.signed()) as u64);
+        Measured {
+            allocations: thread.allocations.get().wrapping_sub(call.entry_allocations.get()),
+            bytes: thread.granted.get().wrapping_sub(call.entry_granted.get()),
+            peak: (highest - call.entry_net.signed()).max(0),
+            net: net - call.entry_net.signed(),
             correction: thread.correction.signed(),
-        };
-        if let Some(call) = self.call() {
-            call.waiting.store(0, Ordering::Relaxed);
-            thread
-                .call_max
-                .set(highest.max(call.outer_call_max.signed()) as u64);
-            measured.allocations = thread
-                .allocations
-                .get()
-                .wrapping_sub(call.entry_allocations.get());
-            measured.bytes = thread.granted.get().wrapping_sub(call.entry_granted.get());
-            measured.peak = (highest - call.entry_net.signed()).max(0);
-            measured.net = net - call.entry_net.signed();
         }
-        measured
-    }
-
-    fn outer_stamp(&self) -> Stamp {
-        self.call().map_or(Stamp::NONE, |call| {
-            Birth::from_bits(call.outer_own_bits.get()).stamp()
-        })
     }
 
     /// Goes back to the enclosing call. It counts `inherited` bytes of what this frame did, which moved `net` by as much as given.
     #[inline(always)]
     pub(super) fn resume_outer(&self, inherited: i64, net: i64) {
-        if let Some(call) = self.call() {
-            let correction = call.outer_correction.signed() + inherited - net;
-            self.thread.correction.set(correction as u64);
-        }
-        self.thread.set_stamp(self.outer_stamp());
+        let correction = self.call.outer_correction.signed() + inherited - net;
+        self.thread.correction.set(correction as u64);
+        self.thread.go_on_with(self.call.outer_stamp());
     }
 
     /// Ends the call that this frame, its last, belongs to. `own_bytes`: what it granted minus what it released of it itself.
+    #[inline(always)]
     pub(super) fn end_call(&self, figures: &Figures, own_bytes: i64, net: i64) {
         let row = self.row;
         row.completed.add(1);
@@ -306,7 +359,7 @@ impl Frame {
         let (thread, row) = (self.thread, self.row);
         let stamp = thread.stamp();
         let is_upper_bound = call::is_upper_bound(stamp);
-        let ended = call::end(thread, stamp, own_bytes, self.outer_stamp());
+        let ended = call::end(thread, stamp, own_bytes, self.call.outer_stamp());
         let survivors = ended.survivor_bytes.max(0) as u64;
         row.retained_bytes.add(survivors);
         row.max_retained.raise(survivors);
@@ -316,77 +369,60 @@ impl Frame {
             outer = call::mark_upper_bound(outer);
         }
         self.resume_outer(ended.inherited_bytes, net);
-        thread.set_stamp(outer);
+        thread.go_on_with(outer);
     }
 
-    /// Leaves a scope that is not the innermost, or was left before with an outer one. LIMIT: its call, and the calls inside that
-    /// end with it, have no figures.
+    /// Leaves a call that is not the innermost. LIMIT: it, and the calls inside that end with it, have no figures.
     #[cold]
     #[inline(never)]
     pub(super) fn leave_out_of_order(&self) {
-        let thread = self.thread;
-        if thread.depth.load(Ordering::Relaxed) < self.depth {
-            return;
-        }
-        if self.is_part() {
-            abandon_calls(thread, self.depth);
-        } else if self.call().is_some_and(|call| ptr::eq(call.row.load(Ordering::Relaxed), self.row)) {
-            abandon_calls(thread, self.depth - 1);
-        } else {
-            return;
-        }
-        thread.set_scope(self.outer_scope);
+        let depth = self.depth() - 1;
+        while self.thread.depth.load(Ordering::Relaxed) > depth && abandon_innermost(self.thread) {}
     }
 }
 
-/// Takes the calls above `depth` off the thread's stack: their blocks are from now on the enclosing call's.
-fn abandon_calls(thread: &ThreadState, depth: u32) {
-    for level in (depth..thread.depth.load(Ordering::Relaxed)).rev() {
-        let Some(call) = thread.calls.get(level as usize) else {
-            continue;
-        };
-        let index = call.waiting.load(Ordering::Relaxed);
-        call.waiting.store(0, Ordering::Relaxed);
-        // SAFETY: `push` stored a row of this thread, which lives while the thread does.
-        if let Some(row) = unsafe { call.row.load(Ordering::Relaxed).as_ref() } {
-            row.open.set(0);
-        }
-        if level >= thread.opened.load(Ordering::Relaxed) {
-            continue;
-        }
-        thread.fold_run();
-        thread.call_max.raise_signed(call.outer_call_max.signed());
-        let inner = thread.stamp();
-        let outer = Birth::from_bits(call.outer_own_bits.get()).stamp();
-        let taken = if outer == Stamp::NONE {
-            call::abandon(Some(thread), inner);
-            0
-        } else {
-            thread.correction.signed()
-        };
-        thread
-            .correction
-            .set((call.outer_correction.signed() + taken) as u64);
-        thread.set_stamp(if outer == Stamp::NONE || inner == outer {
-            outer
-        } else {
-            call::adopt(inner, outer)
-        });
-        if let Some(entry) = waiting::get(index) {
-            entry.set_stamp(Stamp::NONE);
-        }
-        thread.opened.store(level, Ordering::Relaxed);
+/// Takes the innermost call off the thread's stack without its figures: its blocks are from now on the enclosing call's. False when
+/// there is none.
+fn abandon_innermost(thread: &'static ThreadState) -> bool {
+    let level = thread.depth.load(Ordering::Relaxed).wrapping_sub(1);
+    let Some(call) = thread.calls.get(level as usize) else {
+        return false;
+    };
+    let frame = Frame {
+        call: Some(call),
+        id: call.serial.get(),
+    };
+    let Some(entered) = frame.entered() else {
+        return false;
+    };
+    if !entered.is_opened() {
+        entered.set_waiting(0);
+        entered.leave_unopened();
+        return true;
     }
-    if depth < thread.depth.load(Ordering::Relaxed) {
-        thread.depth.store(depth, Ordering::Relaxed);
+    let inner = thread.stamp();
+    let outer = call.outer_stamp();
+    let index = call.waiting.load(Ordering::Relaxed);
+    let measured = entered.leave_opened();
+    if outer == Stamp::NONE {
+        call::abandon(Some(thread), inner);
+        entered.resume_outer(0, measured.net);
+    } else {
+        entered.resume_outer(measured.net + measured.correction, measured.net);
+        thread.go_on_with(call::adopt(inner, outer));
     }
-    thread.expect();
+    if let Some(entry) = waiting::get(index) {
+        // Its record is the enclosing call's, or gone: not to be given back once more.
+        entry.set_stamp(Stamp::NONE);
+    }
+    true
 }
 
-/// The thread has ended: nothing is on its stack any more, whatever guards were forgotten.
+/// The thread has ended: nothing is on its stack any more, whatever guards were forgotten or are still to be dropped.
 pub(super) fn forget_calls(thread: &ThreadState) {
     let depth = thread.depth.swap(0, Ordering::Relaxed);
     for call in thread.calls.iter().take(depth as usize) {
+        call.serial.set(0);
         call.waiting.store(0, Ordering::Relaxed);
     }
     thread.opened.store(0, Ordering::Relaxed);

@@ -159,7 +159,7 @@ pub(crate) fn touch(thread: &'static ThreadState, row: &Row, context: ContextId)
         frame::open_calls(thread);
     }
     if thread.stamp() == Stamp::LAZY {
-        thread.set_stamp(call::open(thread));
+        thread.go_on_with(call::open(thread));
     }
     row.rebase(thread.peak_mark.load(Ordering::Relaxed));
     if node != thread.pending_node.load(Ordering::Relaxed) {

@@ -318,7 +318,10 @@ impl ScopeSlot {
         // The row's address stands for the current node, and differs between threads. It is not 0, so no key is.
         let key = (ptr::from_ref(thread.scope()).addr() as u64).wrapping_shl(20) ^ u64::from(scope);
         // SAFETY: the index is below SCOPES.
-        (unsafe { thread.scopes.get_unchecked((key >> 26 ^ key) as usize % SCOPES) }, key)
+        (
+            unsafe { thread.scopes.get_unchecked((key >> 26 ^ key) as usize % SCOPES) },
+            key,
+        )
     }
 }
 

@@ -132,7 +132,11 @@ pub(crate) struct ThreadState {
     /// Calls on the thread's stack, and how many of them, from the outside, had an event: see `frame`.
     pub(crate) depth: AtomicU32,
     pub(crate) opened: AtomicU32,
+    /// Number of the last entry into a scope. No two entries of a process have the same.
+    pub(crate) last_serial: Counter,
     pub(crate) scopes: [ScopeSlot; SCOPES],
+    /// `peak_mark` and `pending_node` as a row's mark has them.
+    usual_mark: Counter,
     /// Largest `net` in the innermost open call. Signed.
     pub(crate) call_max: Counter,
     pub(crate) calls: [OpenCall; MAX_DEPTH],
@@ -232,12 +236,6 @@ pub(crate) fn current() -> Option<&'static ThreadState> {
     Some(unsafe { &*state.cast::<ThreadState>() })
 }
 
-/// True on the thread that `state` belongs to now.
-#[inline(always)]
-pub(crate) fn is_current(state: &ThreadState) -> bool {
-    ptr::eq(STATE.with(Cell::get).0, ptr::from_ref(state).cast())
-}
-
 fn set_current(state: *const Occupied) {
     STATE.with(|current| current.set(StatePointer(state)));
 }
@@ -297,7 +295,8 @@ fn register() -> Option<&'static ThreadState> {
     let index = THREADS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
     state.index.store(index, Ordering::Relaxed);
     state.salt.set(u64::from(index).wrapping_mul(0x2545_f491_4f6c_dd1d));
-    state.set_stamp(Stamp::NONE);
+    state.last_serial.set(u64::from(index) << 40);
+    state.go_on_with(Stamp::NONE);
     let Some(root) = state.node_row(ScopeNodeId::ROOT.0) else {
         state.status.store(UNUSED, Ordering::Release);
         UNUSED_STATES.fetch_add(1, Ordering::Relaxed);
@@ -391,11 +390,26 @@ impl ThreadState {
         Birth::from_bits(self.own_bits.get()).stamp()
     }
 
-    pub(crate) fn set_stamp(&self, stamp: Stamp) {
+    /// The call `stamp` is the running one from now on. Every call on the thread's stack is open.
+    #[inline(always)]
+    pub(crate) fn go_on_with(&self, stamp: Stamp) {
         let bits = Birth::new(0, stamp).bits();
         self.own_bits.set(bits);
         self.birth_bits.set(if stamp.is_recorded() { bits } else { 0 });
-        self.expect();
+        self.expected_mark.set(if bits == LAZY_BITS {
+            UNEXPECTED
+        } else {
+            self.usual_mark.get()
+        });
+    }
+
+    /// The same for the stamp of a record.
+    #[inline(always)]
+    pub(crate) fn go_on_with_record(&self, stamp: Stamp) {
+        let bits = Birth::new(0, stamp).bits();
+        self.own_bits.set(bits);
+        self.birth_bits.set(bits);
+        self.expected_mark.set(self.usual_mark.get());
     }
 
     /// The next event needs attention, whatever it is.
@@ -404,14 +418,18 @@ impl ThreadState {
         self.expected_mark.set(UNEXPECTED);
     }
 
-    /// Brings `expected_mark` up to date. It may be `UNEXPECTED` without need, never the other way round.
+    /// Brings `expected_mark` up to date after `peak_mark` or `pending_node` has changed. It may be `UNEXPECTED` without need, never
+    /// the other way round.
     pub(crate) fn expect(&self) {
         let mark = u64::from(self.peak_mark.load(Ordering::Relaxed)) << 32;
         let node = u64::from(self.pending_node.load(Ordering::Relaxed));
-        let is_measuring =
-            self.own_bits.get() != LAZY_BITS && self.opened.load(Ordering::Relaxed) == self.depth.load(Ordering::Relaxed);
-        self.expected_mark
-            .set(if is_measuring { mark | node } else { UNEXPECTED });
+        self.usual_mark.set(mark | node);
+        let is_open = self.opened.load(Ordering::Relaxed) == self.depth.load(Ordering::Relaxed);
+        self.expected_mark.set(if is_open && self.own_bits.get() != LAZY_BITS {
+            mark | node
+        } else {
+            UNEXPECTED
+        });
     }
 
     /// Granted minus released by this thread. Signed.
@@ -425,6 +443,11 @@ impl ThreadState {
     pub(crate) fn scope(&self) -> &'static NodeRow {
         // SAFETY: `set_scope` stored a row of this thread before the state became current; it lives while the thread does.
         unsafe { &*self.scope.load(Ordering::Relaxed) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn scope_pointer(&self) -> &AtomicPtr<NodeRow> {
+        &self.scope
     }
 
     #[inline(always)]
@@ -618,6 +641,7 @@ unsafe extern "C" fn on_thread_exit(state: *mut c_void) {
         return;
     };
     peak::flush(state);
+    frame::forget_calls(state);
     // ORDERING: Release: whoever folds the state sees all that its thread wrote.
     state.status.store(ENDED, Ordering::Release);
     ENDED_STATES.fetch_add(1, Ordering::Relaxed);
@@ -728,7 +752,6 @@ fn fold(state: &'static ThreadState) {
     while let Some(index) = state.spare_waiting.take() {
         waiting::put_shared(index);
     }
-    frame::forget_calls(state);
     state.slots.drain();
     scope::forget_scopes(&state.scopes);
     // All that a reader could add up: the state is visible again before its next thread has begun.
