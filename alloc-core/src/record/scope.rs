@@ -597,7 +597,7 @@ fn ready_stamp(thread: &ThreadState) -> Option<Stamp> {
 
 /// The thread to enter a scope on; `None` when nothing is to be recorded.
 #[inline(always)]
-fn entering_thread() -> Option<&'static ThreadState> {
+pub(super) fn entering_thread() -> Option<&'static ThreadState> {
     if settings::is_off() {
         return None;
     }
@@ -621,6 +621,22 @@ fn unusual_thread() -> Option<&'static ThreadState> {
 pub struct ScopeGuard {
     frame: Option<Frame>,
     _not_send: PhantomData<*const ()>,
+}
+
+impl ScopeGuard {
+    /// A guard of nothing.
+    pub(super) const NONE: Self = Self {
+        frame: None,
+        _not_send: PhantomData,
+    };
+
+    /// Enters `row`'s node as an inner call of an open one does: no call begins, the running one goes on. For `carried`.
+    pub(super) fn of_row(thread: &'static ThreadState, row: &'static NodeRow) -> Self {
+        Self {
+            frame: Some(Frame::push(thread, row, true)),
+            _not_send: PhantomData,
+        }
+    }
 }
 
 impl core::fmt::Debug for ScopeGuard {

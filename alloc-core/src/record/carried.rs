@@ -1,0 +1,35 @@
+//! Entering a given scope node on the calling thread: work that was handed over runs in the scope it was started in.
+//!
+//! Record side. Called by `carry` (handles) and the futures in `future`. The node is entered wherever the thread is, not
+//! as a child of the thread's own node. No call begins: the blocks are charged to the node and the nodes around it, and to the
+//! call that runs on this thread, if one does, because that is what executes the work. Nodes are never given back, so an old
+//! handle cannot name another scope.
+//!
+//! Cost: a look-up of the thread's row of the node, and what an inner call of a recursion costs.
+//! Leaves out: figures of calls. The call that started the work may be over.
+
+use core::sync::atomic::Ordering;
+
+use super::scope::{self, ScopeGuard};
+use crate::ids::ScopeNodeId;
+
+/// The node that the calling thread is in; `None` when nothing is recorded here and now.
+pub(crate) fn current_node() -> Option<ScopeNodeId> {
+    let thread = scope::entering_thread()?;
+    Some(ScopeNodeId(thread.scope().node.load(Ordering::Relaxed)))
+}
+
+/// Enters `node` until the guard is dropped. Does nothing in mode `off`, and when the thread can have no row of the node.
+pub(crate) fn enter_node(node: ScopeNodeId) -> ScopeGuard {
+    let entered = scope::entering_thread().and_then(|thread| Some((thread, thread.node_row(node.0)?)));
+    match entered {
+        Some((thread, row)) => ScopeGuard::of_row(thread, row),
+        None => ScopeGuard::NONE,
+    }
+}
+
+/// Name, file and line of the scope that `node` is of; `None` for the root.
+pub(crate) fn describe(node: ScopeNodeId) -> Option<(&'static str, &'static str, u32)> {
+    let site = scope::site_info(scope::node_info(node.0)?.scope()).filter(|_| node > ScopeNodeId::TRACKER)?;
+    Some((site.name(), site.file(), site.line()))
+}
