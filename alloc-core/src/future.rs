@@ -119,6 +119,9 @@ impl<S: Stream> Stream for TrackedStream<S> {
         let result = stream.poll_next(context);
         if matches!(result, Poll::Ready(None)) {
             poll.is_last();
+            drop(poll);
+            // Polled on after its end, it is another call.
+            this.call = CallState::NEW;
         }
         result
     }

@@ -35,6 +35,7 @@
 //! | `stream` | `track_stream!` and `CarryStream` |
 //! | `tokio` | [`carry`]`::tokio`: tasks that stay in the scope that spawned them |
 //! | `rayon` | [`carry`]`::rayon`: jobs that do |
+//! | `tracing` | `tracing::layer()`: the spans of a program that is instrumented for `tracing` become scopes |
 //!
 //! # Environment
 //! | variable | values | default |
@@ -60,6 +61,8 @@ pub mod model;
 mod record;
 pub mod report;
 mod symbolize;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 pub use alloc_macros::track_memory;
 #[cfg(feature = "stream")]

@@ -10,7 +10,9 @@
 
 use core::sync::atomic::Ordering;
 
-use super::scope::{self, ScopeGuard};
+use super::scope::{self, ScopeGuard, ScopeSite};
+#[cfg(feature = "tracing")]
+use super::scope::{CallState, OwnedPoll};
 use crate::ids::ScopeNodeId;
 
 /// The node that the calling thread is in; `None` when nothing is recorded here and now.
@@ -32,4 +34,43 @@ pub(crate) fn enter_node(node: ScopeNodeId) -> ScopeGuard {
 pub(crate) fn describe(node: ScopeNodeId) -> Option<(&'static str, &'static str, u32)> {
     let site = scope::site_info(scope::node_info(node.0)?.scope()).filter(|_| node > ScopeNodeId::TRACKER)?;
     Some((site.name(), site.file(), site.line()))
+}
+
+/// The node of the scope `site` inside `parent`; `None` when the tables are full.
+#[cfg(feature = "tracing")]
+pub(crate) fn node_inside(parent: ScopeNodeId, site: &'static ScopeSite) -> Option<ScopeNodeId> {
+    scope::node_inside(parent.0, site).map(ScopeNodeId)
+}
+
+/// A call of a scope that is entered and left by hand, any number of times, on any thread, before it ends: a span's.
+#[cfg(feature = "tracing")]
+pub(crate) struct OpenCall(CallState);
+
+/// One entry of an `OpenCall`, which it holds meanwhile. Belongs to its thread.
+#[cfg(feature = "tracing")]
+pub(crate) struct EnteredCall(OwnedPoll);
+
+#[cfg(feature = "tracing")]
+impl OpenCall {
+    pub(crate) const NEW: Self = Self(CallState::NEW);
+
+    /// Enters `node`, or the node in which the call was begun.
+    pub(crate) fn enter(self, node: ScopeNodeId) -> EnteredCall {
+        EnteredCall(OwnedPoll::enter(node.0, self.0))
+    }
+
+    /// Ends the call, if it was ever begun.
+    pub(crate) fn end(self) {
+        if self.0.is_open() {
+            OwnedPoll::enter(0, self.0).leave(true);
+        }
+    }
+}
+
+#[cfg(feature = "tracing")]
+impl EnteredCall {
+    /// Leaves it for now, in order or not. Out of order the call has no figures, and the next entry begins another.
+    pub(crate) fn leave(self) -> OpenCall {
+        OpenCall(self.0.leave(false))
+    }
 }

@@ -770,10 +770,15 @@ impl CallState {
     fn first_poll(&mut self, site: &'static ScopeSite) -> Option<Frame> {
         let thread = entering_thread()?;
         let row = target(thread, site.id())?;
+        Some(self.begin(thread, row))
+    }
+
+    #[inline(always)]
+    fn begin(&mut self, thread: &'static ThreadState, row: &'static NodeRow) -> Frame {
         row.entered.add(1);
         self.node = row.node.load(Ordering::Relaxed);
         self.is_recursive = is_open_on(thread, row);
-        Some(self.push(thread, row))
+        self.push(thread, row)
     }
 
     /// A call that was begun is followed to its end, whatever the mode is now.
@@ -832,7 +837,8 @@ impl Drop for PollGuard<'_> {
             return;
         };
         if !frame.is_open() {
-            call.node = 0;
+            // The next poll, if there is one, begins another call.
+            *call = CallState::NEW;
             return frame.leave_out_of_order();
         }
         let correction = frame.thread.correction.signed();
@@ -870,5 +876,44 @@ impl Drop for PollGuard<'_> {
             }
             call::suspend(call.stamp, frame.thread.stamp());
         }
+    }
+}
+
+/// One poll of a call that comes and goes with it: for spans, which are left in any order.
+#[cfg(feature = "tracing")]
+pub(super) struct OwnedPoll {
+    frame: Option<Frame>,
+    call: CallState,
+}
+
+#[cfg(feature = "tracing")]
+impl OwnedPoll {
+    /// Goes on with `call`, or begins it in `node`.
+    pub(super) fn enter(node: u32, mut call: CallState) -> Self {
+        let frame = if call.is_open() {
+            call.later_poll()
+        } else {
+            entering_thread().and_then(|thread| Some(call.begin(thread, thread.node_row(node)?)))
+        };
+        Self { frame, call }
+    }
+
+    /// Hands the call back: an open one, or a new one if it ended with this poll.
+    pub(super) fn leave(mut self, is_last: bool) -> CallState {
+        drop(PollGuard {
+            frame: self.frame,
+            call: &mut self.call,
+            is_last,
+        });
+        if self.call.is_open() { self.call } else { CallState::NEW }
+    }
+}
+
+/// The node of `site` inside `parent`.
+#[cfg(feature = "tracing")]
+pub(super) fn node_inside(parent: u32, site: &'static ScopeSite) -> Option<u32> {
+    match site.id() {
+        0 => None,
+        scope => find_node(parent, scope),
     }
 }
