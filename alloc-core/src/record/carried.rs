@@ -10,9 +10,10 @@
 
 use core::sync::atomic::Ordering;
 
-use super::scope::{self, ScopeGuard, ScopeSite};
+use super::scope::{self, ScopeGuard};
 #[cfg(feature = "tracing")]
-use super::scope::{CallState, OwnedPoll};
+use super::scope::{CallState, OwnedPoll, ScopeSite};
+use super::settings;
 use crate::ids::ScopeNodeId;
 
 /// The node that the calling thread is in; `None` when nothing is recorded here and now.
@@ -22,7 +23,15 @@ pub(crate) fn current_node() -> Option<ScopeNodeId> {
 }
 
 /// Enters `node` until the guard is dropped. Does nothing in mode `off`, and when the thread can have no row of the node.
+#[inline]
 pub(crate) fn enter_node(node: ScopeNodeId) -> ScopeGuard {
+    if settings::is_off() {
+        return ScopeGuard::NONE;
+    }
+    enter_recording(node)
+}
+
+fn enter_recording(node: ScopeNodeId) -> ScopeGuard {
     let entered = scope::entering_thread().and_then(|thread| Some((thread, thread.node_row(node.0)?)));
     match entered {
         Some((thread, row)) => ScopeGuard::of_row(thread, row),
