@@ -71,7 +71,7 @@ pub use carry::{CarryFuture, EnteredScope, InScope, ScopeHandle, current};
 pub use ids::{ScopeId, ScopeNodeId};
 pub use model::{Error, Snapshot, SnapshotDiff};
 pub use record::allocator::TrackingAllocator;
-pub use record::scope::ScopeGuard;
+pub use record::enter::ScopeGuard;
 pub use record::settings::{Mode, UnknownMode, mode, set_mode};
 
 /// What the record side runs when the program ends; it knows nothing else of the read side.
@@ -135,6 +135,7 @@ pub mod __private {
     pub use crate::future::{TrackedFuture, track};
     #[cfg(feature = "stream")]
     pub use crate::future::{TrackedStream, track_stream};
-    pub use crate::record::scope::{ScopeGuard, ScopeSite, enter};
+    pub use crate::record::enter::{ScopeGuard, enter};
+    pub use crate::record::scope::ScopeSite;
     pub use crate::record::stack::probe;
 }

@@ -9,7 +9,7 @@ use core::fmt;
 
 use crate::ids::ScopeNodeId;
 use crate::record::carried;
-use crate::record::scope::ScopeGuard;
+use crate::record::enter::ScopeGuard;
 
 /// A scope that work can be done in from anywhere: on another thread, in another task, later.
 ///

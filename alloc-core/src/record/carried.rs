@@ -5,20 +5,22 @@
 //! call that runs on this thread, if one does, because that is what executes the work. Nodes are never given back, so an old
 //! handle cannot name another scope.
 //!
-//! Cost: a look-up of the thread's row of the node, and what an inner call of a recursion costs.
+//! Cost: a look-up of the thread's row of the node, and some dozen loads and stores.
 //! Leaves out: figures of calls. The call that started the work may be over.
 
 use core::sync::atomic::Ordering;
 
-use super::scope::{self, ScopeGuard};
+use super::enter::{self, ScopeGuard};
 #[cfg(feature = "tracing")]
-use super::scope::{CallState, OwnedPoll, ScopeSite};
-use super::settings;
+use super::enter::{CallState, OwnedPoll};
+#[cfg(feature = "tracing")]
+use super::scope::ScopeSite;
+use super::{scope, settings};
 use crate::ids::ScopeNodeId;
 
 /// The node that the calling thread is in; `None` when nothing is recorded here and now.
 pub(crate) fn current_node() -> Option<ScopeNodeId> {
-    let thread = scope::entering_thread()?;
+    let thread = enter::usable_thread()?;
     Some(ScopeNodeId(thread.scope().node.load(Ordering::Relaxed)))
 }
 
@@ -26,17 +28,9 @@ pub(crate) fn current_node() -> Option<ScopeNodeId> {
 #[inline]
 pub(crate) fn enter_node(node: ScopeNodeId) -> ScopeGuard {
     if settings::is_off() {
-        return ScopeGuard::NONE;
+        return ScopeGuard::NOTHING;
     }
-    enter_recording(node)
-}
-
-fn enter_recording(node: ScopeNodeId) -> ScopeGuard {
-    let entered = scope::entering_thread().and_then(|thread| Some((thread, thread.node_row(node.0)?)));
-    match entered {
-        Some((thread, row)) => ScopeGuard::of_row(thread, row),
-        None => ScopeGuard::NONE,
-    }
+    ScopeGuard::of_node(node.0)
 }
 
 /// Name, file and line of the scope that `node` is of; `None` for the root.

@@ -46,6 +46,11 @@ impl Counter {
             self.set(value);
         }
     }
+    pub(crate) fn raise_signed(&self, value: i64) {
+        if value > self.signed() {
+            self.set(value as u64);
+        }
+    }
     /// Adds where many threads write.
     pub(crate) fn add_shared(&self, amount: u64) {
         if amount != 0 {
@@ -174,6 +179,10 @@ pub(crate) struct Losses {
     pub(crate) corrupt_headers: Counter,
     /// Not recorded at all.
     pub(crate) dropped_events: Counter,
+    /// Scopes that were entered and have no node: the table of nodes was full. What they did is the enclosing scope's.
+    pub(crate) refused_scopes: Counter,
+    /// Calls nested too deeply to be measured each for itself. What they did is counted everywhere else.
+    pub(crate) unmeasured_calls: Counter,
 }
 
 pub(crate) static LOSSES: Losses = Losses {
@@ -181,6 +190,8 @@ pub(crate) static LOSSES: Losses = Losses {
     untracked_frees: Counter::new(),
     corrupt_headers: Counter::new(),
     dropped_events: Counter::new(),
+    refused_scopes: Counter::new(),
+    unmeasured_calls: Counter::new(),
 };
 
 // SAFETY: every field is an atomic integer or a nullable atomic pointer, and `repr(C)` puts a `Counter` first.

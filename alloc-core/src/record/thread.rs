@@ -15,11 +15,13 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, 
 use super::block::{Birth, CONTEXT_BITS, Stamp};
 use super::call::SlotRing;
 use super::counters::{Counter, GrowthRow, LOSSES, NodeRow, Row};
+use super::frame::{MAX_DEPTH, OpenCall, Parts};
+use super::free::Spares;
 use super::index::Lazy;
 use super::pages::{Directory, PAGE, Pool};
 use super::scope::{self, MAX_NODES, ScopeSlot};
 use super::stack::StackState;
-use super::{arena, peak, settings, sys};
+use super::{arena, frame, peak, settings, sys, waiting};
 use crate::ids::{ContextId, ScopeNodeId};
 
 pub(crate) const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
@@ -27,7 +29,6 @@ pub(crate) const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
 const SITE_SETS: usize = 1 << SITE_BITS;
 const SITE_BITS: u32 = 11;
 pub(crate) const SCOPES: usize = 64;
-const READY: usize = 16;
 
 /// One entry of a thread's cache from (stack, scope node) to its row.
 ///
@@ -128,12 +129,17 @@ pub(crate) struct ThreadState {
     scope: AtomicPtr<NodeRow>,
     pub(crate) rows: Directory<Row>,
     // What scopes use.
+    /// Calls on the thread's stack, and how many of them, from the outside, had an event: see `frame`.
     pub(crate) depth: AtomicU32,
-    pub(crate) ready_count: AtomicU32,
-    /// Largest `net` in the running call. Signed.
-    pub(crate) call_max: Counter,
-    pub(crate) ready: [AtomicU32; READY],
+    pub(crate) opened: AtomicU32,
     pub(crate) scopes: [ScopeSlot; SCOPES],
+    /// Largest `net` in the innermost open call. Signed.
+    pub(crate) call_max: Counter,
+    pub(crate) calls: [OpenCall; MAX_DEPTH],
+    pub(crate) parts: Parts,
+    /// Stamps with records as good as new.
+    pub(crate) spare_stamps: Spares,
+    pub(crate) spare_waiting: Spares,
     pub(crate) nodes: Directory<NodeRow>,
     pub(crate) slots: SlotRing,
     // What peaks use; see `peak`.
@@ -292,7 +298,6 @@ fn register() -> Option<&'static ThreadState> {
     let index = THREADS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
     state.index.store(index, Ordering::Relaxed);
     state.salt.set(u64::from(index).wrapping_mul(0x2545_f491_4f6c_dd1d));
-    state.depth.store(0, Ordering::Relaxed);
     state.set_stamp(Stamp::NONE);
     let Some(root) = state.node_row(ScopeNodeId::ROOT.0) else {
         state.status.store(UNUSED, Ordering::Release);
@@ -394,42 +399,20 @@ impl ThreadState {
         self.expect();
     }
 
-    /// Starts a call: with the record `ready`, or with none until its first event.
+    /// The next event needs attention, whatever it is.
     #[inline(always)]
-    pub(crate) fn start_call(&self, ready: Option<Stamp>) {
-        match ready {
-            Some(stamp) => {
-                let bits = Birth::new(0, stamp).bits();
-                self.own_bits.set(bits);
-                self.birth_bits.set(bits);
-            }
-            None => {
-                self.own_bits.set(LAZY_BITS);
-                self.expected_mark.set(UNEXPECTED);
-            }
-        }
-    }
-
-    /// Goes back to the call that had these two.
-    #[inline(always)]
-    pub(crate) fn resume_call(&self, own_bits: u64, birth_bits: u64) {
-        self.own_bits.set(own_bits);
-        self.birth_bits.set(birth_bits);
-        if own_bits == LAZY_BITS {
-            self.expected_mark.set(UNEXPECTED);
-        }
+    pub(crate) fn expect_nothing(&self) {
+        self.expected_mark.set(UNEXPECTED);
     }
 
     /// Brings `expected_mark` up to date. It may be `UNEXPECTED` without need, never the other way round.
-    #[inline(always)]
     pub(crate) fn expect(&self) {
         let mark = u64::from(self.peak_mark.load(Ordering::Relaxed)) << 32;
         let node = u64::from(self.pending_node.load(Ordering::Relaxed));
-        self.expected_mark.set(if self.own_bits.get() == LAZY_BITS {
-            UNEXPECTED
-        } else {
-            mark | node
-        });
+        let is_measuring = self.own_bits.get() != LAZY_BITS
+            && self.opened.load(Ordering::Relaxed) == self.depth.load(Ordering::Relaxed);
+        self.expected_mark
+            .set(if is_measuring { mark | node } else { UNEXPECTED });
     }
 
     /// Granted minus released by this thread. Signed.
@@ -740,13 +723,13 @@ fn fold(state: &'static ThreadState) {
     unsafe { state.growth.drain(&GROWTH_POOL) };
     // SAFETY: as above.
     unsafe { state.nodes.drain(&NODE_POOL) };
-    for ready in state
-        .ready
-        .iter()
-        .take(state.ready_count.swap(0, Ordering::Relaxed) as usize)
-    {
-        state.slots.put(Stamp(ready.load(Ordering::Relaxed)).slot());
+    while let Some(stamp) = state.spare_stamps.take() {
+        state.slots.put(Stamp(stamp).slot());
     }
+    while let Some(index) = state.spare_waiting.take() {
+        waiting::put_shared(index);
+    }
+    frame::forget_calls(state);
     state.slots.drain();
     scope::forget_scopes(&state.scopes);
     // All that a reader could add up: the state is visible again before its next thread has begun.

@@ -16,7 +16,8 @@ use tracing_core::span::Id;
 use crate::ids::ScopeNodeId;
 use crate::inside::inside_tracker;
 use crate::record::carried::{self, EnteredCall, OpenCall};
-use crate::record::scope::{ScopeGuard, ScopeSite};
+use crate::record::enter::ScopeGuard;
+use crate::record::scope::ScopeSite;
 
 /// What the layer keeps for a span.
 pub(super) struct SpanScope {
