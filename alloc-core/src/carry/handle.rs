@@ -8,8 +8,7 @@
 use core::fmt;
 
 use crate::ids::ScopeNodeId;
-use crate::record::carried;
-use crate::record::enter::ScopeGuard;
+use crate::record::carried::{self, PartGuard};
 
 /// A scope that work can be done in from anywhere: on another thread, in another task, later.
 ///
@@ -67,15 +66,15 @@ impl ScopeHandle {
 
     /// Runs the calling thread in this scope until the guard is dropped.
     ///
-    /// The guard belongs to the thread, as [`ScopeGuard`] does, and must not be held across an `.await`: use
+    /// The guard belongs to the thread, as [`ScopeGuard`](crate::ScopeGuard) does, and must not be held across an `.await`: use
     /// [`CarryFuture`](super::CarryFuture) for futures. Guards are meant to be dropped in reverse order.
     ///
     /// # Overhead
-    /// About that of an inner call of a recursive tracked function; nothing in mode `off`.
+    /// About 100 instructions for entering and leaving; a dozen in mode `off`.
     #[inline]
     pub fn enter(&self) -> EnteredScope {
         EnteredScope {
-            _scope: self.node.map(carried::enter_node),
+            _scope: carried::enter_node(self.node),
         }
     }
 
@@ -162,5 +161,5 @@ impl fmt::Debug for ScopeHandle {
 #[must_use = "the scope is left when the guard is dropped: bind it to a name (`_` alone drops it at once)"]
 #[derive(Debug)]
 pub struct EnteredScope {
-    _scope: Option<ScopeGuard>,
+    _scope: PartGuard,
 }

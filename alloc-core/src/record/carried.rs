@@ -10,12 +10,13 @@
 
 use core::sync::atomic::Ordering;
 
-use super::enter::{self, ScopeGuard};
+use super::enter;
+pub(crate) use super::enter::PartGuard;
 #[cfg(feature = "tracing")]
 use super::enter::{CallState, OwnedPoll};
+use super::scope;
 #[cfg(feature = "tracing")]
 use super::scope::ScopeSite;
-use super::{scope, settings};
 use crate::ids::ScopeNodeId;
 
 /// The node that the calling thread is in; `None` when nothing is recorded here and now.
@@ -24,13 +25,10 @@ pub(crate) fn current_node() -> Option<ScopeNodeId> {
     Some(ScopeNodeId(thread.scope().node.load(Ordering::Relaxed)))
 }
 
-/// Enters `node` until the guard is dropped. Does nothing in mode `off`, and when the thread can have no row of the node.
+/// Enters `node` until the guard is dropped. Does nothing for `None`, in mode `off`, and when the thread can have no row of the node.
 #[inline]
-pub(crate) fn enter_node(node: ScopeNodeId) -> ScopeGuard {
-    if settings::is_off() {
-        return ScopeGuard::NOTHING;
-    }
-    ScopeGuard::of_node(node.0)
+pub(crate) fn enter_node(node: Option<ScopeNodeId>) -> PartGuard {
+    enter::enter_part(node.map_or(0, |node| node.0))
 }
 
 /// Name, file and line of the scope that `node` is of; `None` for the root.

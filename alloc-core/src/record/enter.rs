@@ -53,17 +53,74 @@ impl core::fmt::Debug for ScopeGuard {
 }
 
 impl ScopeGuard {
-    pub(super) const NOTHING: Self = Self {
+    const NOTHING: Self = Self {
         frame: None,
         _not_send: PhantomData,
     };
+}
 
-    /// Enters `node` as a part of the call around, which need not be one of that node. For `carried`.
-    pub(super) fn of_node(node: u32) -> Self {
-        let frame = usable_thread().and_then(|thread| Some(Frame::push_part(thread, thread.node_row(node)?)));
-        Self {
-            frame,
+/// A node that is entered until this guard is dropped, as a part of the call around. Not `Send`.
+pub(crate) struct PartGuard {
+    frame: Option<Frame>,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl core::fmt::Debug for PartGuard {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PartGuard")
+            .field("is_recording", &self.frame.is_some())
+            .finish()
+    }
+}
+
+/// Enters `node`, wherever the thread is: the call that runs goes on, and need not be one of that node. Nothing for 0. For `carried`.
+#[inline]
+pub(super) fn enter_part(node: u32) -> PartGuard {
+    if node == 0 || settings::is_off() {
+        return PartGuard {
+            frame: None,
             _not_send: PhantomData,
+        };
+    }
+    enter_part_recording(node)
+}
+
+#[inline(never)]
+fn enter_part_recording(node: u32) -> PartGuard {
+    match thread::unoccupied().map(|thread| (thread, thread.nodes.get(node as usize))) {
+        Some((thread, Some(row))) if row.node.load(Ordering::Relaxed) == node => PartGuard {
+            frame: Some(Frame::push_part(thread, row)),
+            _not_send: PhantomData,
+        },
+        _ => enter_part_slowly(node),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn enter_part_slowly(node: u32) -> PartGuard {
+    PartGuard {
+        frame: recording_thread().and_then(|thread| Some(Frame::push_part(thread, thread.node_row(node)?))),
+        _not_send: PhantomData,
+    }
+}
+
+impl Drop for PartGuard {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(frame) = &self.frame {
+            end_part(frame);
+        }
+    }
+}
+
+#[inline(never)]
+fn end_part(frame: &Frame) {
+    if thread::is_current(frame.thread()) {
+        if frame.is_innermost() {
+            frame.leave_part();
+        } else {
+            frame.leave_out_of_order();
         }
     }
 }

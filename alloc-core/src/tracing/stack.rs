@@ -15,8 +15,7 @@ use tracing_core::span::Id;
 
 use crate::ids::ScopeNodeId;
 use crate::inside::inside_tracker;
-use crate::record::carried::{self, EnteredCall, OpenCall};
-use crate::record::enter::ScopeGuard;
+use crate::record::carried::{self, EnteredCall, OpenCall, PartGuard};
 use crate::record::scope::ScopeSite;
 
 /// What the layer keeps for a span.
@@ -97,7 +96,7 @@ impl SpanScope {
         drop(slot);
         Some(match call {
             Some(call) => Frame::Call(call.enter(node)),
-            None => Frame::Carried(carried::enter_node(node)),
+            None => Frame::Carried(carried::enter_node(Some(node))),
         })
     }
 
@@ -120,7 +119,7 @@ impl SpanScope {
 enum Frame {
     Call(EnteredCall),
     /// The call was entered elsewhere already.
-    Carried(ScopeGuard),
+    Carried(PartGuard),
 }
 
 struct Entry {
