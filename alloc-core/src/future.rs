@@ -1,4 +1,6 @@
-//! The future that enters its scope around every poll.
+//! The futures and streams that enter a scope around every poll.
+//!
+//! `TrackedFuture` and `TrackedStream` are calls of a scope, `InScope` is carried work (see `carry`).
 //!
 //! Made by `#[track_memory]` on an async function. Between polls the scope is left, so a task may move between threads and
 //! other tasks run in between; the call's figures add up over its polls (`record::enter::CallState`). Dropping it half-run drops
@@ -9,6 +11,10 @@ use core::mem::ManuallyDrop;
 use core::pin::Pin;
 use core::task::{Context, Poll};
 
+#[cfg(feature = "stream")]
+use futures_core::Stream;
+
+use crate::carry::ScopeHandle;
 use crate::record::enter::{self, CallState};
 use crate::record::scope::ScopeSite;
 
@@ -67,5 +73,153 @@ impl<F> Drop for TrackedFuture<F> {
         });
         // SAFETY: dropped here and nowhere else, in place, and not used again.
         unsafe { ManuallyDrop::drop(&mut self.future) };
+    }
+}
+
+/// A stream whose polls run inside a scope. See [`track_stream!`](crate::track_stream).
+#[cfg(feature = "stream")]
+#[must_use = "streams do nothing unless polled"]
+pub struct TrackedStream<S> {
+    site: &'static ScopeSite,
+    call: CallState,
+    /// INVARIANT: structurally pinned, never moved once pinned, and dropped only in `Drop`.
+    stream: ManuallyDrop<S>,
+}
+
+#[cfg(feature = "stream")]
+impl<S> core::fmt::Debug for TrackedStream<S> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("TrackedStream")
+            .field("site", &self.site)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs every poll of `stream` inside the scope of `site`.
+#[cfg(feature = "stream")]
+#[inline]
+pub fn track_stream<S: Stream>(site: &'static ScopeSite, stream: S) -> TrackedStream<S> {
+    TrackedStream {
+        site,
+        call: CallState::NEW,
+        stream: ManuallyDrop::new(stream),
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<S: Stream> Stream for TrackedStream<S> {
+    type Item = S::Item;
+
+    #[inline]
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        // SAFETY: `stream` is not moved out of: it is pinned again at once, and the other fields are not pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: `this` was pinned and `stream` is structurally pinned: see its INVARIANT.
+        let stream = unsafe { Pin::new_unchecked(&mut *this.stream) };
+        let mut poll = enter::enter_poll(this.site, &mut this.call);
+        let result = stream.poll_next(context);
+        if matches!(result, Poll::Ready(None)) {
+            poll.is_last();
+            drop(poll);
+            // Polled on after its end, it is another call.
+            this.call = CallState::NEW;
+        }
+        result
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.stream.size_hint()
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<S> Drop for TrackedStream<S> {
+    fn drop(&mut self) {
+        // As for a future: only an open call is entered again.
+        let _poll = self.call.is_open().then(|| {
+            let mut poll = enter::enter_poll(self.site, &mut self.call);
+            poll.is_last();
+            poll
+        });
+        // SAFETY: dropped here and nowhere else, in place, and not used again.
+        unsafe { ManuallyDrop::drop(&mut self.stream) };
+    }
+}
+
+/// A future or stream that is polled and dropped in the scope of a [`ScopeHandle`]. Made by [`CarryFuture`](crate::CarryFuture)
+/// and `CarryStream`.
+#[must_use = "futures and streams do nothing unless polled"]
+pub struct InScope<T> {
+    handle: ScopeHandle,
+    /// INVARIANT: structurally pinned, never moved once pinned, and dropped only in `Drop`.
+    inner: ManuallyDrop<T>,
+}
+
+impl<T> InScope<T> {
+    #[inline]
+    pub(crate) fn new(inner: T, handle: ScopeHandle) -> Self {
+        Self {
+            handle,
+            inner: ManuallyDrop::new(inner),
+        }
+    }
+
+    /// The scope it is polled in.
+    pub fn handle(&self) -> &ScopeHandle {
+        &self.handle
+    }
+
+    /// The scope, and what runs in it.
+    #[inline]
+    fn project(self: Pin<&mut Self>) -> (&ScopeHandle, Pin<&mut T>) {
+        // SAFETY: `inner` is not moved out of: it is pinned again at once, and the other field is not pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        // SAFETY: `this` was pinned and `inner` is structurally pinned: see its INVARIANT.
+        let inner = unsafe { Pin::new_unchecked(&mut *this.inner) };
+        (&this.handle, inner)
+    }
+}
+
+impl<T> core::fmt::Debug for InScope<T> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("InScope")
+            .field("handle", &self.handle)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<F: Future> Future for InScope<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let (handle, future) = self.project();
+        let _entered = handle.enter();
+        future.poll(context)
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<S: Stream> Stream for InScope<S> {
+    type Item = S::Item;
+
+    #[inline]
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<S::Item>> {
+        let (handle, stream) = self.project();
+        let _entered = handle.enter();
+        stream.poll_next(context)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.inner.size_hint()
+    }
+}
+
+impl<T> Drop for InScope<T> {
+    #[inline]
+    fn drop(&mut self) {
+        let _entered = self.handle.enter();
+        // SAFETY: dropped here and nowhere else, in place, and not used again.
+        unsafe { ManuallyDrop::drop(&mut self.inner) };
     }
 }

@@ -27,6 +27,16 @@
 //! See `docs/accounting.md` for every figure, its unit and its accuracy; `docs/scopes-and-async.md` for scopes; `docs/overhead.md`
 //! for what it costs.
 //!
+//! # Features
+//! None is on by default; each adds what it says and changes nothing else.
+//!
+//! | feature | adds |
+//! |---|---|
+//! | `stream` | `track_stream!` and `CarryStream` |
+//! | `tokio` | [`carry`]`::tokio`: tasks that stay in the scope that spawned them |
+//! | `rayon` | [`carry`]`::rayon`: jobs that do |
+//! | `tracing` | `tracing::layer()`: the spans of a program that is instrumented for `tracing` become scopes |
+//!
 //! # Environment
 //! | variable | values | default |
 //! |---|---|---|
@@ -42,6 +52,7 @@
 // So that the paths the macro writes mean this crate inside it, too.
 extern crate self as alloc_core;
 
+pub mod carry;
 mod control;
 mod future;
 mod ids;
@@ -50,8 +61,13 @@ pub mod model;
 mod record;
 pub mod report;
 mod symbolize;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 pub use alloc_macros::track_memory;
+#[cfg(feature = "stream")]
+pub use carry::CarryStream;
+pub use carry::{CarryFuture, EnteredScope, InScope, ScopeHandle, current};
 pub use ids::{ScopeId, ScopeNodeId};
 pub use model::{Error, Snapshot, SnapshotDiff};
 pub use record::allocator::TrackingAllocator;
@@ -79,10 +95,46 @@ macro_rules! scope {
     }};
 }
 
+/// Makes a stream a scope: its polls, up to the one that ends it, are one call.
+///
+/// `track_stream!("name", stream)` gives the scope a name; `track_stream!(stream)` names it by file and line. Dropping a stream
+/// that has not ended ends the call; one that is polled on after its end begins another. What the stream yields and is
+/// still alive when the call ends counts as retained. The stream is not boxed. Feature `stream`.
+///
+/// # Overhead
+/// As an async `#[track_memory]` function: entering and leaving the scope once per poll.
+///
+/// # Examples
+/// ```
+/// use alloc_core::{TrackingAllocator, track_stream};
+/// use futures_core::Stream;
+///
+/// #[global_allocator]
+/// static ALLOC: TrackingAllocator = TrackingAllocator::new();
+///
+/// fn tracked(lines: impl Stream<Item = String>) -> impl Stream<Item = String> {
+///     track_stream!("lines", lines)
+/// }
+/// ```
+#[cfg(feature = "stream")]
+#[macro_export]
+macro_rules! track_stream {
+    ($stream:expr $(,)?) => {
+        $crate::track_stream!(::core::concat!(::core::file!(), ":", ::core::line!()), $stream)
+    };
+    ($name:expr, $stream:expr $(,)?) => {{
+        static __ALLOCSCOPE_SITE: $crate::__private::ScopeSite =
+            $crate::__private::ScopeSite::new($name, ::core::file!(), ::core::line!());
+        $crate::__private::track_stream(&__ALLOCSCOPE_SITE, $stream)
+    }};
+}
+
 /// For code that our macros write; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
     pub use crate::future::{TrackedFuture, track};
+    #[cfg(feature = "stream")]
+    pub use crate::future::{TrackedStream, track_stream};
     pub use crate::record::enter::{ScopeGuard, enter};
     pub use crate::record::scope::ScopeSite;
     pub use crate::record::stack::probe;

@@ -26,6 +26,15 @@ fn recording_thread() -> Option<&'static ThreadState> {
     thread::current_or_register().filter(|thread| !thread.is_busy())
 }
 
+/// The thread to enter a scope on, the usual way or not; `None` in mode `off`.
+#[inline(always)]
+pub(super) fn usable_thread() -> Option<&'static ThreadState> {
+    if settings::is_off() {
+        return None;
+    }
+    thread::unoccupied().or_else(recording_thread)
+}
+
 /// A scope that lasts until this guard is dropped. Not `Send`: it belongs to the thread's stack.
 ///
 /// Guards are meant to be dropped in reverse order. Leaving an outer scope first leaves the inner ones with it.
@@ -141,6 +150,57 @@ fn end_scope_slowly(frame: Frame) {
     }
 }
 
+/// A node that is entered until this guard is dropped, as a part of the call around. Not `Send`.
+pub(crate) struct PartGuard {
+    frame: Frame,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl core::fmt::Debug for PartGuard {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PartGuard")
+            .field("is_recording", &!self.frame.is_nothing())
+            .finish()
+    }
+}
+
+/// Enters `node`, wherever the thread is: the call that runs goes on, and need not be one of that node. Nothing for 0. For `carried`.
+#[inline]
+pub(super) fn enter_part(node: u32) -> PartGuard {
+    PartGuard {
+        frame: if node == 0 || settings::is_off() {
+            Frame::NOTHING
+        } else {
+            enter_part_recording(node)
+        },
+        _not_send: PhantomData,
+    }
+}
+
+#[inline(never)]
+fn enter_part_recording(node: u32) -> Frame {
+    match thread::unoccupied().map(|thread| (thread, thread.nodes.get(node as usize))) {
+        Some((thread, Some(row))) if row.node.load(Ordering::Relaxed) == node => Frame::push_part(thread, row),
+        _ => enter_part_slowly(node),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn enter_part_slowly(node: u32) -> Frame {
+    let entered = recording_thread().and_then(|thread| Some((thread, thread.node_row(node)?)));
+    entered.map_or(Frame::NOTHING, |(thread, row)| Frame::push_part(thread, row))
+}
+
+impl Drop for PartGuard {
+    #[inline]
+    fn drop(&mut self) {
+        if self.frame.is_part() {
+            self.frame.leave_part();
+        }
+    }
+}
+
 /// One async call between its polls. The figures of one that has done anything are in `waiting`.
 pub(crate) struct CallState {
     /// 0 before the first recorded poll and after the last. With `PART` for a call that is part of the one around it.
@@ -167,6 +227,13 @@ impl CallState {
             return Frame::NOTHING;
         }
         let frame = enter_recording(site);
+        self.begin(&frame);
+        frame
+    }
+
+    /// Remembers the node that a first poll entered.
+    #[inline(always)]
+    fn begin(&mut self, frame: &Frame) {
         if let Some(call) = frame.entered() {
             self.node = call.row.node.load(Ordering::Relaxed);
         } else if frame.is_part()
@@ -174,7 +241,6 @@ impl CallState {
         {
             self.node = thread.scope().node.load(Ordering::Relaxed) | PART;
         }
-        frame
     }
 
     /// A call that was begun is followed to its end, whatever the mode is now.
@@ -366,5 +432,41 @@ fn leave_opened_poll(entered: Entered, call: &mut CallState) {
             thread.go_on_with(call::open(thread));
         }
         call::suspend(stamp, thread.stamp());
+    }
+}
+
+/// One poll of a call that comes and goes with it: for spans, which are left in any order.
+#[cfg(feature = "tracing")]
+pub(super) struct OwnedPoll {
+    frame: Frame,
+    call: CallState,
+}
+
+#[cfg(feature = "tracing")]
+impl OwnedPoll {
+    /// Goes on with `call`, or begins it in `node`.
+    pub(super) fn enter(node: u32, mut call: CallState) -> Self {
+        let frame = if call.is_open() {
+            call.later_poll()
+        } else {
+            let entered = usable_thread().and_then(|thread| Some((thread, thread.node_row(node)?)));
+            entered.map_or(Frame::NOTHING, |(thread, row)| {
+                row.entered.add(1);
+                let frame = Frame::push(thread, row);
+                call.begin(&frame);
+                frame
+            })
+        };
+        Self { frame, call }
+    }
+
+    /// Hands the call back: an open one, or a new one if it ended with this poll.
+    pub(super) fn leave(mut self, is_last: bool) -> CallState {
+        if !is_last {
+            leave_poll(self.frame, &mut self.call);
+        } else if self.call.is_open() {
+            end_call(self.frame, &mut self.call);
+        }
+        self.call
     }
 }

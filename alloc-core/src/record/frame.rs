@@ -38,6 +38,8 @@ pub(crate) struct OpenCall {
     outer_mark: Counter,
     /// Levels of the thread's stack, this one included.
     depth: AtomicU32,
+    /// Parts of the call that are entered.
+    parts: AtomicU32,
     /// Index of the async call (`waiting`) that goes on here.
     waiting: AtomicU32,
     // Set when the call is opened.
@@ -119,8 +121,7 @@ pub(super) fn try_open_call(thread: &ThreadState) -> bool {
 pub(super) struct Frame {
     /// `None` for a part, and for nothing.
     call: Option<&'static OpenCall>,
-    /// Of a call: its serial number. Of a part: the node around it, and half of the serial number of the call it is part of. 0 for
-    /// nothing.
+    /// Of a call: its serial number. Of a part: see `PartId`. 0 for nothing.
     id: u64,
 }
 
@@ -143,13 +144,44 @@ pub(super) struct Figures {
     pub(super) peak: u64,
 }
 
-/// Half of the serial number of the innermost call, for parts to know it by; 0 outside all calls.
-fn innermost(thread: &ThreadState) -> u32 {
-    let level = thread.depth.load(Ordering::Relaxed).wrapping_sub(1);
-    thread
-        .calls
-        .get(level as usize)
-        .map_or(0, |call| call.serial.get() as u32)
+/// What a part is known by: the node around it (32 bits), the how manieth part of its call it is (20), and the end of the serial number
+/// of that call (12), or 0 outside all calls.
+///
+/// LIMIT: beyond a million parts inside each other, dropping their guards out of order can leave the thread in the wrong scope.
+#[derive(Clone, Copy)]
+struct PartId(u64);
+
+impl PartId {
+    const NUMBER_BITS: u32 = 20;
+    const SERIAL_BITS: u32 = 12;
+
+    fn new(outer: u32, number: u32, serial: u64) -> Self {
+        let number = number.min((1 << Self::NUMBER_BITS) - 1);
+        let low = (number << Self::SERIAL_BITS) | Self::end_of(serial);
+        Self((u64::from(outer) << 32) | u64::from(low))
+    }
+    fn end_of(serial: u64) -> u32 {
+        serial as u32 & ((1 << Self::SERIAL_BITS) - 1)
+    }
+    fn outer(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+    fn number(self) -> u32 {
+        self.0 as u32 >> Self::SERIAL_BITS
+    }
+    /// True for the level that the part was entered on.
+    fn is_of(self, serial: u64) -> bool {
+        Self::end_of(self.0) == Self::end_of(serial)
+    }
+}
+
+/// How many parts are entered in the innermost of `depth` calls, or outside all calls, and that call's serial number.
+#[inline(always)]
+fn parts(thread: &ThreadState, depth: u32) -> (&AtomicU32, u64) {
+    match thread.calls.get((depth as usize).wrapping_sub(1)) {
+        Some(call) => (&call.parts, call.serial.get()),
+        None => (&thread.parts, 0),
+    }
 }
 
 impl Frame {
@@ -178,6 +210,7 @@ impl Frame {
             .store(ptr::from_ref(thread.scope()).cast_mut(), Ordering::Relaxed);
         call.outer_mark.set(thread.expected_mark.get());
         call.depth.store(outer_depth + 1, Ordering::Relaxed);
+        call.parts.store(0, Ordering::Relaxed);
         thread.set_scope(row);
         thread.depth.store(outer_depth + 1, Ordering::Relaxed);
         thread.expect_nothing();
@@ -200,12 +233,16 @@ impl Frame {
     }
 
     /// Enters `row`'s node as a part of the call around.
+    #[inline(always)]
     pub(super) fn push_part(thread: &'static ThreadState, row: &'static NodeRow) -> Self {
+        let (parts, serial) = parts(thread, thread.depth.load(Ordering::Relaxed));
+        let number = parts.load(Ordering::Relaxed) + 1;
+        parts.store(number, Ordering::Relaxed);
         let outer = thread.scope().node.load(Ordering::Relaxed);
         thread.set_scope(row);
         Self {
             call: None,
-            id: (u64::from(outer) << 32) | u64::from(innermost(thread)),
+            id: PartId::new(outer, number, serial).0,
         }
     }
 
@@ -222,12 +259,21 @@ impl Frame {
         }
     }
 
-    /// Leaves a part of the call around. Too late, after that call, it changes nothing.
+    /// Leaves a part of a call. Parts and calls inside that are still entered are left with it; one that was left so is left already.
     pub(super) fn leave_part(&self) {
         let Some(thread) = thread::current() else { return };
-        if innermost(thread) == self.id as u32
-            && let Some(outer) = thread.node_row((self.id >> 32) as u32)
-        {
+        let id = PartId(self.id);
+        let depth = thread.depth.load(Ordering::Relaxed);
+        let is_here = |&depth: &u32| {
+            let (parts, serial) = parts(thread, depth);
+            id.is_of(serial) && parts.load(Ordering::Relaxed) >= id.number()
+        };
+        let Some(level) = (0..=depth).rev().find(is_here) else {
+            return;
+        };
+        while thread.depth.load(Ordering::Relaxed) > level && abandon_innermost(thread) {}
+        parts(thread, level).0.store(id.number() - 1, Ordering::Relaxed);
+        if let Some(outer) = thread.node_row(id.outer()) {
             thread.set_scope(outer);
         }
     }
@@ -426,4 +472,5 @@ pub(super) fn forget_calls(thread: &ThreadState) {
         call.waiting.store(0, Ordering::Relaxed);
     }
     thread.opened.store(0, Ordering::Relaxed);
+    thread.parts.store(0, Ordering::Relaxed);
 }

@@ -15,6 +15,7 @@ pub(crate) mod allocator;
 pub(crate) mod arena;
 pub(crate) mod block;
 pub(crate) mod call;
+pub(crate) mod carried;
 pub(crate) mod context;
 pub(crate) mod counters;
 pub(crate) mod enter;

@@ -367,3 +367,12 @@ pub(crate) fn forget_scopes(slots: &[ScopeSlot]) {
         slot.row.store(ptr::null_mut(), Ordering::Relaxed);
     }
 }
+
+/// The node of `site` inside `parent`.
+#[cfg(feature = "tracing")]
+pub(super) fn node_inside(parent: u32, site: &'static ScopeSite) -> Option<u32> {
+    match site.id() {
+        0 => None,
+        scope => find_node(parent, scope),
+    }
+}

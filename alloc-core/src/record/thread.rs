@@ -140,6 +140,8 @@ pub(crate) struct ThreadState {
     /// Largest `net` in the innermost open call. Signed.
     pub(crate) call_max: Counter,
     pub(crate) calls: [OpenCall; MAX_DEPTH],
+    /// Parts that are entered outside all calls.
+    pub(crate) parts: AtomicU32,
     /// Stamps with records as good as new.
     pub(crate) spare_stamps: Spares,
     pub(crate) spare_waiting: Spares,
