@@ -357,6 +357,8 @@ fn collect() -> Snapshot {
             untracked_frees,
             corrupt_headers: LOSSES.corrupt_headers.read(),
             dropped_events: LOSSES.dropped_events.read(),
+            refused_scopes: LOSSES.refused_scopes.read(),
+            unmeasured_calls: LOSSES.unmeasured_calls.read(),
         },
         contexts,
     }

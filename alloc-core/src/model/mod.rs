@@ -268,4 +268,11 @@ pub struct TrackerStats {
     pub corrupt_headers: u64,
     /// Events that were seen and not recorded.
     pub dropped_events: u64,
+    /// Entries into scopes that did nothing because the table of scope nodes was full: what they did is the enclosing scope's.
+    #[serde(default)]
+    pub refused_scopes: u64,
+    /// Calls without per-call figures of their own, because too many others were open around them or memory was short. What they
+    /// allocated is counted in every other figure.
+    #[serde(default)]
+    pub unmeasured_calls: u64,
 }
