@@ -45,6 +45,18 @@ pub fn track<F: Future>(site: &'static ScopeSite, future: F) -> TrackedFuture<F>
     }
 }
 
+impl<F: Future> TrackedFuture<F> {
+    /// A future that goes on with a call begun elsewhere.
+    #[inline]
+    pub(crate) fn resume(site: &'static ScopeSite, call: CallState, future: F) -> Self {
+        Self {
+            site,
+            call,
+            future: ManuallyDrop::new(future),
+        }
+    }
+}
+
 impl<F: Future> Future for TrackedFuture<F> {
     type Output = F::Output;
 

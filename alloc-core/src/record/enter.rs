@@ -7,6 +7,7 @@
 //! has the numbers.
 
 use core::marker::PhantomData;
+use core::ptr;
 use core::sync::atomic::Ordering;
 
 use super::counters::LOSSES;
@@ -49,6 +50,15 @@ impl core::fmt::Debug for ScopeGuard {
         f.debug_struct("ScopeGuard")
             .field("is_recording", &!self.frame.is_nothing())
             .finish()
+    }
+}
+
+/// The guard of no scope: what `scope!` gives in builds without the feature `tracking`.
+#[inline(always)]
+pub const fn no_scope() -> ScopeGuard {
+    ScopeGuard {
+        frame: Frame::NOTHING,
+        _not_send: PhantomData,
     }
 }
 
@@ -313,7 +323,36 @@ pub(crate) fn enter_poll<'call>(site: &'static ScopeSite, call: &'call mut CallS
     }
 }
 
+/// A poll that goes on without its guard, to be kept beside its call. Forgetting it is forgetting a guard.
+pub(crate) struct OpenPoll(Frame);
+
+impl OpenPoll {
+    /// The guard again. `call` has to be that of the guard before. On another thread it is the guard of nothing.
+    #[inline(always)]
+    pub(crate) fn resume(self, call: &mut CallState) -> PollGuard<'_> {
+        let is_elsewhere = |entered: Entered| !thread::current().is_some_and(|here| ptr::eq(here, entered.thread));
+        PollGuard {
+            frame: if self.0.entered().is_some_and(is_elsewhere) {
+                Frame::NOTHING
+            } else {
+                self.0
+            },
+            call,
+            is_last: false,
+            _not_send: PhantomData,
+        }
+    }
+}
+
 impl PollGuard<'_> {
+    /// Takes the guard away and leaves the scope entered.
+    #[inline(always)]
+    pub(crate) fn keep(self) -> OpenPoll {
+        let poll = OpenPoll(self.frame);
+        core::mem::forget(self);
+        poll
+    }
+
     /// The call ends with this poll.
     #[inline(always)]
     pub(crate) fn is_last(&mut self) {
