@@ -293,7 +293,8 @@ impl Wrap<'_> {
                     .insert(0, Stmt::Expr(Expr::Verbatim(hint.clone()), None));
             }
         }
-        let (ours, runtime) = (self.names.at(future), &self.names.runtime);
+        let ours = self.names.at(future);
+        let runtime = self.names.runtime_at(ours);
         *future = Expr::Verbatim(if self.runs_before {
             quote_spanned!(ours=> #runtime::carry(#future, __guard, __call))
         } else {

@@ -28,6 +28,8 @@ mod futures;
 mod item;
 mod loops;
 mod names;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use proc_macro2::TokenStream;

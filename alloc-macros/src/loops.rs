@@ -109,7 +109,7 @@ impl Loops<'_> {
     fn awaited(&self, wait: &ExprAwait) -> TokenStream {
         // Where the compiler explains a mistake about the value.
         let ours = self.names.ours.located_at(wait.await_token.span);
-        let runtime = &self.names.runtime;
+        let runtime = self.names.runtime_at(ours);
         let mut future = wait.base.to_token_stream();
         for &number in self.waiting.iter().rev() {
             let (turn, guard) = (self.turn(number), self.guard(number));
@@ -172,8 +172,8 @@ impl Loops<'_> {
     /// `between({ turn.leave(guard); }, value, { guard = turn.enter(); })`
     fn outside(&self, value: &TokenStream) -> TokenStream {
         let (leave, enter) = (self.leave_all(), self.enter_again());
-        let runtime = &self.names.runtime;
         let ours = self.names.at(value);
+        let runtime = self.names.runtime_at(ours);
         quote_spanned!(ours=> #runtime::between({ #leave }, #value, { #enter }))
     }
 

@@ -96,10 +96,18 @@ impl Names {
 
     /// An expression that makes `future` a future inside the scope.
     pub(crate) fn track(&self, future: &impl ToTokens) -> TokenStream {
-        let Self {
-            runtime, static_name, ..
-        } = self;
-        quote_spanned!(self.at(future)=> #runtime::track(&#static_name, #future))
+        let (place, static_name) = (self.at(future), &self.static_name);
+        let runtime = self.runtime_at(place);
+        quote_spanned!(place=> #runtime::track(&#static_name, #future))
+    }
+
+    /// The path of the runtime at another place: the compiler joins the places of an expression's tokens in its messages.
+    pub(crate) fn runtime_at(&self, place: Span) -> TokenStream {
+        let moved = self.runtime.clone().into_iter().map(|mut token| {
+            token.set_span(token.span().located_at(place));
+            token
+        });
+        moved.collect()
     }
 
     /// The macro's context, at the place of the user's code that is being wrapped: there mistakes about its type are shown.

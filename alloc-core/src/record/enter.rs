@@ -30,7 +30,7 @@ fn recording_thread() -> Option<&'static ThreadState> {
 /// The thread to enter a scope on, the usual way or not; `None` in mode `off`.
 #[inline(always)]
 pub(super) fn usable_thread() -> Option<&'static ThreadState> {
-    if settings::is_off() {
+    if settings::has_no_scopes() {
         return None;
     }
     thread::unoccupied().or_else(recording_thread)
@@ -70,7 +70,7 @@ pub const fn no_scope() -> ScopeGuard {
 #[inline]
 pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
     ScopeGuard {
-        frame: if settings::is_off() {
+        frame: if settings::has_no_scopes() {
             Frame::NOTHING
         } else {
             enter_recording(site)
@@ -178,7 +178,7 @@ impl core::fmt::Debug for PartGuard {
 #[inline]
 pub(super) fn enter_part(node: u32) -> PartGuard {
     PartGuard {
-        frame: if node == 0 || settings::is_off() {
+        frame: if node == 0 || settings::has_no_scopes() {
             Frame::NOTHING
         } else {
             enter_part_recording(node)
@@ -233,7 +233,7 @@ impl CallState {
 
     #[inline(always)]
     fn first_poll(&mut self, site: &'static ScopeSite) -> Frame {
-        if settings::is_off() {
+        if settings::has_no_scopes() {
             return Frame::NOTHING;
         }
         let frame = enter_recording(site);
