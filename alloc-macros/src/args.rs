@@ -11,6 +11,8 @@ use syn::ext::IdentExt;
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::{Error, LitStr, Path, Result, Token};
 
+use crate::budget::Budget;
+
 /// What the user asked for.
 #[derive(Default)]
 pub(crate) struct Args {
@@ -24,6 +26,8 @@ pub(crate) struct Args {
     pub(crate) has_loops: bool,
     /// Nothing is to be done.
     pub(crate) is_skipped: bool,
+    /// What a call may allocate.
+    pub(crate) budget: Option<Budget>,
     /// The type or trait around a method, from the attribute on the block; not written by people.
     pub(crate) owner: Option<LitStr>,
     given: Vec<(&'static str, Span)>,
@@ -42,6 +46,8 @@ enum Form {
     Value(&'static str),
     /// `key` alone.
     Flag,
+    /// `key(..)`.
+    List,
 }
 
 pub(crate) const NAME: &str = "name";
@@ -49,10 +55,11 @@ pub(crate) const CRATE: &str = "crate";
 pub(crate) const REQUEST: &str = "request";
 pub(crate) const LOOPS: &str = "loops";
 pub(crate) const SKIP: &str = "skip";
+pub(crate) const BUDGET: &str = "budget";
 /// What the attribute on a block writes above its methods. Left out of every message.
 pub(crate) const OWNER: &str = "__owner";
 
-const OPTIONS: [Spec; 6] = [
+const OPTIONS: [Spec; 7] = [
     Spec {
         key: NAME,
         form: Form::Value("a string literal"),
@@ -72,6 +79,11 @@ const OPTIONS: [Spec; 6] = [
         key: SKIP,
         form: Form::Flag,
         example: "skip",
+    },
+    Spec {
+        key: BUDGET,
+        form: Form::List,
+        example: "budget(allocations = 10)",
     },
     Spec {
         key: CRATE,
@@ -150,6 +162,10 @@ impl Args {
         match spec.form {
             Form::Value(takes) => read_sign(spec, takes, key, input)?,
             Form::Flag => return self.switch(spec, input),
+            Form::List => {
+                self.budget = Some(read_budget(spec, key, input)?);
+                return Ok(());
+            }
         }
         match spec.key {
             NAME => {
@@ -194,6 +210,25 @@ impl Args {
             }
         }
     }
+}
+
+const LIST: &str = "limits in parentheses";
+
+fn read_budget(spec: &Spec, key: &Ident, input: ParseStream<'_>) -> Result<Budget> {
+    if input.peek(syn::token::Paren) {
+        let content;
+        syn::parenthesized!(content in input);
+        return Budget::read(&content, key.span());
+    }
+    let (span, found) = match next(input) {
+        Some(token) => (token.span(), format!("`{}`", short(&token))),
+        None => (key.span(), "nothing".to_owned()),
+    };
+    let message = format!(
+        "found {found} after `{}`, which takes {LIST}; write `{}`",
+        spec.key, spec.example
+    );
+    Err(Error::new(span, message))
 }
 
 fn no_reader(key: &str, input: ParseStream<'_>) -> Error {
@@ -251,6 +286,7 @@ fn wrong_type(spec: &Spec, found: &TokenTree) -> Error {
     let takes = match spec.form {
         Form::Value(takes) => takes,
         Form::Flag => "no value",
+        Form::List => LIST,
     };
     let message = format!(
         "found `{}`, but `{}` takes {takes}; write `{}`",

@@ -13,7 +13,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream, Parser};
 use syn::{Attribute, Error, ImplItem, Item, ItemImpl, ItemMod, ItemTrait, Result, Token, TraitItem, Type, Visibility};
 
-use crate::args::{Args, NAME, REQUEST};
+use crate::args::{Args, BUDGET, NAME, REQUEST};
 use crate::item::{Body, TrackedFn, is_mark};
 
 /// A block of functions.
@@ -80,6 +80,7 @@ impl Container {
         for (key, why) in [
             (NAME, "would give all of its functions one name"),
             (REQUEST, "would make each of its functions a request"),
+            (BUDGET, "would give each of its functions the same limits"),
         ] {
             if let Some(span) = args.span_of(key) {
                 let kind = self.kind.words();

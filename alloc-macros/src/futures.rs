@@ -156,7 +156,8 @@ pub(crate) fn returned_future(
         return None;
     }
     let mut statements = Block::parse_within.parse2(body.statements.clone()).ok()?;
-    let runs_before = !is_only_a_block(&statements);
+    // LIMIT: with a budget, the call is the future; what runs before it belongs to the caller.
+    let runs_before = !is_only_a_block(&statements) && !names.has_budget();
     let mut wrap = Wrap {
         names,
         has_loops,

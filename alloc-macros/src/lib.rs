@@ -5,7 +5,7 @@
 //!
 //! The way of the tokens, a file each: `args` reads what stands in the parentheses, `item` reads the function and keeps
 //! its nodes as they were written, `validate` holds every rule, `expand` writes the result, `futures` that of async
-//! functions, `loops` that of `loops`; `names` is what they write it with. A whole `impl`, trait or module is marked
+//! functions, `loops` that of `loops`, `budget` that of `budget`; `names` is what they write it with. A whole `impl`, trait or module is marked
 //! function by function in `container`; closures are in `closure`. Any error goes to `fallback`, which emits it beside
 //! the untouched function, so that a mistake is reported once, where it was made.
 //!
@@ -20,6 +20,7 @@
 #![forbid(unsafe_code)]
 
 mod args;
+mod budget;
 mod closure;
 mod container;
 mod expand;
@@ -50,6 +51,10 @@ use proc_macro2::TokenStream;
 /// - `name = "..."`: the name of the scope in reports. The default is the module path and the function's name.
 /// - `request`: each call is a request that the program serves, one iteration of its main loop.
 /// - `loops`: each `for`, `while` and `loop` in the body is a scope too, and each turn a call of it.
+/// - `budget(...)`: what a call may allocate, itself and through what it calls: `allocations` (a number), `bytes`, `peak`
+///   and `retained` (bytes, or a size like `"64 KiB"`), `bounded` for a ceiling on what is alive of all calls together,
+///   and `on_exceed = warn`, `panic` or `count`. Without `on_exceed`, a call over its budget panics in builds with debug
+///   assertions, and is counted in others.
 /// - `skip`: leaves the function, or the block, as it is; for those inside a block that is marked as a whole.
 /// - `crate = path`: where `alloc_core` is to be found, for a crate that renamed or re-exports it.
 ///

@@ -19,6 +19,8 @@ pub(crate) struct Names {
     /// The constructor of the site.
     kind: Ident,
     pub(crate) static_name: Ident,
+    /// The static of the budget and its definition.
+    budget: Option<(Ident, TokenStream)>,
     /// Where the function's name stands, in the user's own context: `line!` answers with this line.
     theirs: Span,
     /// The same place, in the macro's context.
@@ -50,11 +52,18 @@ impl Names {
 
     fn new(args: &Args, theirs: Span, default_name: TokenStream) -> Self {
         let ours = Span::mixed_site().located_at(theirs);
+        let runtime = match &args.krate {
+            Some(path) => quote!(#path::__private),
+            None => quote_spanned!(ours=> ::alloc_core::__private),
+        };
+        let budget = args.budget.as_ref().map(|budget| {
+            let name = Ident::new("__ALLOCSCOPE_BUDGET", ours);
+            let definition = budget.to_static(&name, &runtime, ours);
+            (name, definition)
+        });
         Self {
-            runtime: match &args.krate {
-                Some(path) => quote!(#path::__private),
-                None => quote_spanned!(ours=> ::alloc_core::__private),
-            },
+            runtime,
+            budget,
             name: match &args.name {
                 Some(name) => name.to_token_stream(),
                 None => default_name,
@@ -66,9 +75,15 @@ impl Names {
         }
     }
 
-    /// `static SITE: ScopeSite = ..;`
+    /// `static SITE: ScopeSite = ..;`, and that of the budget, if there is one.
     pub(crate) fn site(&self) -> TokenStream {
-        self.make_site(&self.static_name, &self.kind, &self.name, self.theirs)
+        let mut site = self.make_site(&self.static_name, &self.kind, &self.name, self.theirs);
+        site.extend(self.budget.iter().map(|(_, definition)| definition.clone()));
+        site
+    }
+
+    pub(crate) fn has_budget(&self) -> bool {
+        self.budget.is_some()
     }
 
     /// The site of a loop in the body: `f::for@12`.
@@ -91,14 +106,20 @@ impl Names {
         let Self {
             runtime, static_name, ..
         } = self;
-        quote_spanned!(self.ours=> #runtime::enter(&#static_name))
+        match &self.budget {
+            Some((budget, _)) => quote_spanned!(self.ours=> #runtime::enter_with_budget(&#static_name, &#budget)),
+            None => quote_spanned!(self.ours=> #runtime::enter(&#static_name)),
+        }
     }
 
     /// An expression that makes `future` a future inside the scope.
     pub(crate) fn track(&self, future: &impl ToTokens) -> TokenStream {
         let (place, static_name) = (self.at(future), &self.static_name);
         let runtime = self.runtime_at(place);
-        quote_spanned!(place=> #runtime::track(&#static_name, #future))
+        match &self.budget {
+            Some((budget, _)) => quote_spanned!(place=> #runtime::track_with_budget(&#static_name, &#budget, #future)),
+            None => quote_spanned!(place=> #runtime::track(&#static_name, #future)),
+        }
     }
 
     /// The path of the runtime at another place: the compiler joins the places of an expression's tokens in its messages.

@@ -135,6 +135,83 @@ pub mod __private {
         ScopeGuard(site, PhantomData)
     }
 
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum OnExceed {
+        Warn,
+        Panic,
+        Count,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct CallBudget {
+        pub allocations: Option<u64>,
+        pub bytes: Option<u64>,
+        pub peak: Option<u64>,
+        pub retained: Option<u64>,
+        pub bounded: Option<u64>,
+        pub on_exceed: OnExceed,
+    }
+
+    impl CallBudget {
+        pub const fn new(is_debug: bool) -> Self {
+            Self {
+                allocations: None,
+                bytes: None,
+                peak: None,
+                retained: None,
+                bounded: None,
+                on_exceed: if is_debug { OnExceed::Panic } else { OnExceed::Count },
+            }
+        }
+    }
+
+    macro_rules! limits {
+        ($($name:ident)*) => {
+            impl CallBudget {
+                $(
+                    pub const fn $name(mut self, limit: u64) -> Self {
+                        self.$name = Some(limit);
+                        self
+                    }
+                )*
+
+                pub const fn on_exceed(mut self, on_exceed: OnExceed) -> Self {
+                    self.on_exceed = on_exceed;
+                    self
+                }
+            }
+        };
+    }
+    limits!(allocations bytes peak retained bounded);
+
+    thread_local! {
+        static BUDGET: std::cell::Cell<Option<CallBudget>> = const { std::cell::Cell::new(None) };
+    }
+
+    /// The budget of the call that began last on this thread.
+    pub fn last_budget() -> CallBudget {
+        BUDGET.get().expect("no call had a budget")
+    }
+
+    fn begin(budget: &'static CallBudget) {
+        super::note("budget");
+        BUDGET.set(Some(*budget));
+    }
+
+    pub fn enter_with_budget(site: &'static ScopeSite, budget: &'static CallBudget) -> ScopeGuard {
+        begin(budget);
+        enter(site)
+    }
+
+    pub fn track_with_budget<F: Future>(
+        site: &'static ScopeSite,
+        budget: &'static CallBudget,
+        future: F,
+    ) -> TrackedFuture<F> {
+        begin(budget);
+        track(site, future)
+    }
+
     /// A call that is entered by hand.
     pub struct Turn {
         site: &'static ScopeSite,
