@@ -71,10 +71,12 @@ impl Owner {
 
 #[track_memory(budget(bytes = 3), loops, crate = crate::recorder)]
 async fn asynchronous() -> u32 {
-    loop {
+    let mut turns = 0;
+    while turns < 3 {
         recorder::YieldOnce::default().await;
-        return 3;
+        turns += 1;
     }
+    turns
 }
 
 #[track_memory(budget(bytes = 4), crate = crate::recorder)]
