@@ -398,6 +398,44 @@ fn function_that_only_mentions_a_future_is_a_sync_scope() {
     assert_eq!(log(), ["enter runs", "leave runs"]);
 }
 
+/// Both need to see an `async fn`, whichever of them comes first.
+mod beside_an_attribute_that_wants_async {
+    use super::*;
+
+    #[tokio::test]
+    #[track_memory(crate = crate::recorder)]
+    async fn above() {
+        tokio::task::yield_now().await;
+        assert_eq!(log().len(), 1, "that one has made it a sync function");
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    #[tokio::test]
+    async fn below() {
+        tokio::task::yield_now().await;
+        assert_eq!(log().len(), 3, "entered, left, entered");
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    #[cfg_attr(all(), must_use, inline)]
+    async fn behind_a_condition() -> u32 {
+        1
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    #[cfg_attr(any(), must_use)]
+    /// Inert ones in between.
+    #[allow(clippy::unused_async)]
+    async fn with_inert_ones() -> u32 {
+        1
+    }
+
+    #[test]
+    fn conditional_attributes() {
+        assert_eq!(block_on(behind_a_condition()) + block_on(with_inert_ones()), 2);
+    }
+}
+
 type Big = [u64; 100];
 
 /// Bodies that keep an argument, give it away before they wait, or never look at it; with and without the attribute.
