@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::ids::{ContextId, ScopeId, ScopeNodeId};
+use crate::ids::{ContextId, ScopeId, ScopeKind, ScopeNodeId};
 use crate::model::{
     CallStats, Context, Counters, EpochChange, Error, Frame, Module, ProcessInfo, SCHEMA_VERSION, ScopeNode, Snapshot,
     Stack, TrackerStats, add_counters, write_atomically,
@@ -187,6 +187,7 @@ fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
             name: "whole program".to_owned(),
             file: String::new(),
             line: 0,
+            kind: ScopeKind::Function,
             own: Counters::default(),
             inclusive: Counters::default(),
             peak_bytes,
@@ -195,6 +196,7 @@ fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
         };
         if let Some(site) = scope::site_info(info.scope()).filter(|_| info.scope() != 0) {
             (node.name, node.file, node.line) = (site.name().to_owned(), site.file().to_owned(), site.line());
+            node.kind = site.kind();
         }
         Some(node)
     })

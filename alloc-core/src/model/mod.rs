@@ -12,7 +12,7 @@ pub(crate) mod fixture;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::ids::{ScopeId, ScopeNodeId};
+pub use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange};
 pub use error::Error;
 
@@ -112,6 +112,9 @@ pub struct ScopeNode {
     pub file: String,
     /// Line in it, 0 for the root.
     pub line: u32,
+    /// What one of its calls is. Files of older versions do not say and are read as functions.
+    #[serde(default)]
+    pub kind: ScopeKind,
     /// Counted in this scope and not in a scope inside it.
     pub own: Counters,
     /// `own` plus that of every scope inside.

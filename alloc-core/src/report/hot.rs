@@ -513,6 +513,7 @@ pub(super) fn json(report: &Report<'_>) -> Value {
                 "name": node.name,
                 "file": node.file,
                 "line": node.line,
+                "kind": node.kind,
                 "own": node.own,
                 "inclusive": node.inclusive,
                 "peak_bytes": node.peak_bytes,
