@@ -356,7 +356,7 @@ impl Entered {
     #[inline(always)]
     pub(super) fn leave_unopened(&self) {
         self.pop();
-        self.thread.expected_mark.set(self.call.outer_mark.get());
+        self.thread.expect_again(self.call.outer_mark.get());
     }
 
     /// Leaves an open call, and says what happened in this frame. `end_call` or `resume_outer` must follow.

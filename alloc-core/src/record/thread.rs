@@ -420,6 +420,16 @@ impl ThreadState {
         self.expected_mark.set(UNEXPECTED);
     }
 
+    /// Undoes `expect_nothing`. `before` is what `expected_mark` was; the marks may have moved on since.
+    #[inline(always)]
+    pub(crate) fn expect_again(&self, before: u64) {
+        self.expected_mark.set(if before == UNEXPECTED {
+            UNEXPECTED
+        } else {
+            self.usual_mark.get()
+        });
+    }
+
     /// Brings `expected_mark` up to date after `peak_mark` or `pending_node` has changed. It may be `UNEXPECTED` without need, never
     /// the other way round.
     pub(crate) fn expect(&self) {
