@@ -134,13 +134,17 @@ unsafe extern "sysv64" fn walk(state: *mut State, depth: usize, entry: usize, rb
     }
     // SAFETY: low <= entry <= top - 8, and everything above `entry` is live frames.
     let right = unsafe { state.still_right(depth, entry) };
-    // SAFETY: as above; and `right` says which frames hold.
-    let steps = unsafe { step(state, right, entry, rbp) };
-    let (mut kept, fresh) = (steps.kept, steps.fresh);
-    if kept + fresh > FRAMES {
-        kept = state.shift(kept, fresh);
+    let (mut kept, mut fresh) = (right.to, 0);
+    // PERF: the same stack once more is what a loop that allocates has; nothing is to be remembered then.
+    if !state.is_met(kept, entry + 8, rbp) {
+        // SAFETY: as above; and `right` says which frames hold.
+        let steps = unsafe { step(state, right, entry, rbp) };
+        (kept, fresh) = (steps.kept, steps.fresh);
+        if kept + fresh > FRAMES {
+            kept = state.shift(kept, fresh);
+        }
+        state.remember(kept, fresh, steps.rbp, steps.used_rbp);
     }
-    state.remember(kept, fresh, steps.rbp, steps.used_rbp);
     let count = kept + fresh;
     state.count = count;
     state.fresh_count = fresh;

@@ -68,6 +68,14 @@ unsafe fn pair<const AT: usize>(frames: *const usize, place: impl Fn(usize) -> u
     equal
 }
 
+/// Where checking starts if fewer frames are asked for than are remembered.
+#[cold]
+#[inline(never)]
+fn first_checked(count: usize, depth: usize) -> usize {
+    // The stack may have become shallower since: check a few more than was asked for.
+    count.saturating_sub(depth + 1 + CHUNK) & !(CHUNK - 1)
+}
+
 const _: () = assert!(offset_of!(State, pc).is_multiple_of(16) && align_of::<State>() == 16 && CHUNK == 8);
 
 /// A frame met by stepping, until it is known how many there are.
@@ -163,12 +171,10 @@ impl State {
     ///
     /// # Safety
     /// `[entry, top)` must be readable.
-    // Not inlined: the registers it needs are missing in the walk.
-    #[inline(never)]
+    #[inline(always)]
     pub(super) unsafe fn still_right(&self, depth: usize, entry: usize) -> Right {
         let count = self.count;
-        // The stack may have become shallower since: check a few more than was asked for.
-        let from = count.saturating_sub(depth.saturating_add(1 + CHUNK)) & !(CHUNK - 1);
+        let from = if count <= depth { 0 } else { first_checked(count, depth) };
         // SAFETY: from <= count <= FRAMES, and the caller's promise.
         let to = unsafe { self.unchanged(from, entry) };
         if to <= from {
@@ -292,15 +298,20 @@ impl State {
         }
     }
 
+    /// Whether the innermost of `kept` frames is at `sp`, with this `rbp` if anything depends on it.
+    #[inline(always)]
+    pub(super) fn is_met(&self, kept: usize, sp: usize, rbp: usize) -> bool {
+        // SAFETY: 0 < kept <= count <= FRAMES, as without a frame the goal is above the top.
+        self.goal(kept) == sp
+            && unsafe { *self.need.get_unchecked(kept - 1) & 1 == 0 || *self.rbp.get_unchecked(kept - 1) == rbp }
+    }
+
     /// How many of `kept` frames are left when stepping has come to `sp`, with this `rbp`: the innermost of them is at
     /// `sp`, which is met, or further out. Frames outside `from` are not met.
     #[inline(never)]
     pub(super) fn meet(&self, from: usize, mut kept: usize, sp: usize, rbp: usize) -> usize {
         while kept > from {
-            // SAFETY: from < kept <= count <= FRAMES.
-            let (need, its_rbp) = unsafe { (*self.need.get_unchecked(kept - 1), *self.rbp.get_unchecked(kept - 1)) };
-            let goal = self.goal(kept);
-            if goal > sp || (goal == sp && (need & 1 == 0 || its_rbp == rbp)) {
+            if self.goal(kept) > sp || self.is_met(kept, sp, rbp) {
                 return kept;
             }
             kept -= 1;
