@@ -4,7 +4,7 @@
 //!
 //! Frames are outermost first: frame 0 is the first function of the thread. [`State::still_right`] compares each with the
 //! word of the stack that it was read from. These loads do not depend on each other, so a frame costs a fraction of a
-//! step by its rule: three instructions.
+//! step by its rule: four instructions.
 //!
 //! Invariants:
 //! - INVARIANT (order): `sp` falls strictly from frame to frame, and that of frame 0 is at most `top`.
@@ -29,7 +29,7 @@ const SLACK: usize = 24;
 const CHUNK: usize = 8;
 /// Saved values of `rbp` checked at a time. As many entries in front of the first always pass the check.
 const RBP_CHUNK: usize = 4;
-/// What [`pair`] and its callers make of a chunk whose frames all hold: two bits for each.
+/// What [`State::compare`] makes of a chunk whose frames all hold: two bits for each.
 const ALL_HOLD: u32 = (1 << (2 * CHUNK)) - 1;
 
 const _: () = assert!(FRAMES - SLACK > MAX_DEPTH && FRAMES.is_multiple_of(CHUNK));
@@ -200,18 +200,20 @@ impl State {
     #[inline(always)]
     unsafe fn unchanged(&self, from: usize, entry: usize) -> usize {
         let count = self.count;
+        // The return address of a frame lies below its `sp`.
+        let lowest = entry + 8;
         let mut at = from;
         while at < count {
             // SAFETY: at < count <= FRAMES, both FRAMES and `at` multiples of CHUNK.
             let innermost = unsafe { *self.sp.get_unchecked(at + CHUNK - 1) };
-            let held = if at + CHUNK <= count && innermost > entry {
+            let held = if at + CHUNK <= count && innermost >= lowest {
                 // SAFETY: as above. By INVARIANT (order) all slots of the chunk lie in [entry, top).
                 unsafe { self.compare(at, |sp| sp) }
             } else {
                 let elsewhere = (&raw const NO_ADDRESS).addr() + 8;
                 // SAFETY: as above; every slot that is read lies in [entry, top), or is `NO_ADDRESS`: by INVARIANT
                 // (past) this holds beyond `count`, too.
-                unsafe { self.compare(at, |sp| if sp > entry { sp } else { elsewhere }) }
+                unsafe { self.compare(at, |sp| if sp >= lowest { sp } else { elsewhere }) }
             };
             if held != ALL_HOLD {
                 return count.min(at + (!held).trailing_zeros() as usize / 2);
