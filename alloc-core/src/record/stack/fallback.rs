@@ -13,12 +13,24 @@ pub(super) struct State {
     low: usize,
     top: usize,
     len: usize,
+    truncated: bool,
+    foreign: bool,
     frames: [usize; MAX_DEPTH],
 }
 
 impl State {
     pub(super) fn frames(&self) -> impl Iterator<Item = usize> {
         self.frames.iter().copied().take(self.len)
+    }
+
+    /// What the last capture found, whose hash this is.
+    pub(super) fn captured(&self, hash: u64) -> Captured {
+        Captured {
+            hash,
+            len: self.len,
+            truncated: self.truncated,
+            foreign: self.foreign,
+        }
     }
 
     pub(super) fn fresh(&self) -> usize {
@@ -39,11 +51,11 @@ pub(super) fn sync_with_loader() {}
 
 /// See [`super::capture`].
 #[inline(never)]
-pub(super) fn capture(state: &mut State, depth: usize) -> Captured {
+pub(super) fn capture(state: &mut State, depth: usize) -> u64 {
     let marker = 0u8;
     let here = (&raw const marker).addr();
     let foreign = here < state.low || here >= state.top;
-    let depth = if foreign { 1 } else { depth.clamp(1, MAX_DEPTH) };
+    let depth = if foreign { 1 } else { depth };
     let (mut len, mut hash, mut truncated) = (0, 0, false);
     let frames = &mut state.frames;
     // SAFETY: not synchronized means that no other thread may use the symbolizer's global state at the same time; a
@@ -70,10 +82,7 @@ pub(super) fn capture(state: &mut State, depth: usize) -> Captured {
         });
     }
     state.len = len;
-    Captured {
-        hash: finish(hash, truncated, foreign),
-        len,
-        truncated,
-        foreign,
-    }
+    state.truncated = truncated;
+    state.foreign = foreign;
+    finish(hash, truncated, foreign)
 }

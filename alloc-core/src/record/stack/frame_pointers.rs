@@ -31,6 +31,16 @@ impl State {
         self.frames.iter().copied().take(self.len)
     }
 
+    /// What the last capture found, whose hash this is.
+    pub(super) fn captured(&self, hash: u64) -> Captured {
+        Captured {
+            hash,
+            len: self.len,
+            truncated: self.truncated,
+            foreign: self.foreign,
+        }
+    }
+
     /// Frames of the last capture that had to be stepped through: all.
     pub(super) fn fresh(&self) -> usize {
         self.len
@@ -50,15 +60,9 @@ pub(super) fn sync_with_loader() {}
 
 /// See [`super::capture`], into which this is inlined.
 #[inline(always)]
-pub(super) fn capture(state: &mut State, depth: usize) -> Captured {
+pub(super) fn capture(state: &mut State, depth: usize) -> u64 {
     // SAFETY: `state` is a valid reference for the duration of the call.
-    let hash = unsafe { enter(state, depth.clamp(1, MAX_DEPTH)) };
-    Captured {
-        hash,
-        len: state.len,
-        truncated: state.truncated,
-        foreign: state.foreign,
-    }
+    unsafe { enter(state, depth) }
 }
 
 /// Hands the caller's registers to [`walk`], without a frame of its own: the return address, the frame pointer, the stack

@@ -25,6 +25,8 @@ mod incremental;
 mod modules;
 pub mod probe;
 #[cfg(stack_rules)]
+mod remembered;
+#[cfg(stack_rules)]
 mod rules;
 
 #[cfg(stack_fallback)]
@@ -71,14 +73,37 @@ pub(crate) fn init_thread(state: &mut StackState) {
     backend::init_thread(&mut state.inner);
 }
 
-/// Captures the calling thread's stack, starting at the caller of this function.
+/// Captures the calling thread's stack, starting at the caller of this function, and returns its hash:
+/// [`StackState::captured`] says more.
 ///
-/// `depth` is clamped to `1..=MAX_DEPTH`. `state` must belong to the calling thread.
+/// `depth` must be in `1..=MAX_DEPTH`. `state` must belong to the calling thread.
 ///
 /// Inlined, so that the caller of the first function behind it is the innermost frame: no frame is ours.
 #[inline(always)]
-pub(crate) fn capture(state: &mut StackState, depth: usize) -> Captured {
+pub(crate) fn capture(state: &mut StackState, depth: usize) -> u64 {
     backend::capture(&mut state.inner, depth)
+}
+
+/// What a function that is being called finds in the registers: from here a stack can be captured without the frame of
+/// that function, and of all that it calls.
+#[cfg(stack_rules)]
+#[derive(Clone, Copy)]
+pub(crate) struct Entry {
+    /// The stack pointer: the return address lies there.
+    pub(crate) sp: usize,
+    /// The caller's.
+    pub(crate) rbp: usize,
+}
+
+/// [`capture`], from a function on that has not returned: the innermost frame is its caller.
+///
+/// # Safety
+/// `entry` must be what the function found, on this thread's stack.
+#[cfg(stack_rules)]
+#[inline(always)]
+pub(crate) unsafe fn capture_from(state: &mut StackState, depth: usize, entry: Entry) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { backend::capture_from(&mut state.inner, depth, entry) }
 }
 
 /// Drops what was learned from libraries that were unloaded since; where needed, learns which are loaded.
@@ -89,6 +114,11 @@ pub(crate) fn sync_with_loader() {
 }
 
 impl StackState {
+    /// What the last capture found, which returned this hash.
+    pub(crate) fn captured(&self, hash: u64) -> Captured {
+        self.inner.captured(hash)
+    }
+
     /// The return addresses of the last capture, innermost first: exactly `len` of them.
     pub(crate) fn frames(&self) -> impl Iterator<Item = usize> {
         self.inner.frames()

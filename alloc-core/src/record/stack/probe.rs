@@ -64,7 +64,8 @@ impl Probe {
     /// Captures from the caller on.
     #[inline(always)]
     pub fn capture(&mut self, depth: usize) -> Found {
-        super::capture(&mut self.0, depth).into()
+        let hash = super::capture(&mut self.0, depth.clamp(1, MAX_DEPTH));
+        self.0.captured(hash).into()
     }
 
     /// Copies the frames of the last capture; returns how many there are.
@@ -82,7 +83,7 @@ impl Probe {
 /// What only the backend that reads unwind information has.
 #[cfg(stack_rules)]
 mod by_rules {
-    use super::{Found, Probe};
+    use super::{Found, MAX_DEPTH, Probe};
     use crate::record::stack::{backend, cfi, rules};
 
     impl Probe {
@@ -93,7 +94,9 @@ mod by_rules {
         /// If `stack` has no word `entry`.
         pub fn walk_memory(&mut self, stack: &[usize], entry: usize, rbp: usize, depth: usize) -> Found {
             assert!(entry < stack.len(), "the entry is a word of the stack");
-            backend::walk_memory(&mut self.0.inner, stack, entry, rbp, depth).into()
+            let depth = depth.clamp(1, MAX_DEPTH);
+            let hash = backend::walk_memory(&mut self.0.inner, stack, entry, rbp, depth);
+            self.0.captured(hash).into()
         }
     }
 

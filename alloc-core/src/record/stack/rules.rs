@@ -26,8 +26,8 @@ use super::modules;
 ///
 /// Bits 63..29: the return address without its low 12 bits (they are the set). 28..19: the slot of the saved `rbp`, in
 /// words below the new stack pointer; the return address's own slot, if `rbp` is unchanged. 18..3: the offset from base
-/// to new stack pointer, in words, so that masking alone gives bytes. 2: can step. 1: `rbp` is loaded. 0: the base is
-/// `rbp`, not `rsp`. A rule that cannot step has bit 3 set if there is no caller.
+/// to new stack pointer, in words, so that masking alone gives bytes. 2: steps, from `rbp`. 1: `rbp` is loaded. 0: steps,
+/// from `rsp`. A rule that does not step has bit 3 set if there is no caller.
 #[derive(Clone, Copy, PartialEq, Eq)]
 #[repr(transparent)]
 pub(super) struct Rule(u64);
@@ -37,9 +37,9 @@ const TAG_SHIFT: u32 = 29;
 const OFFSET_MASK: u64 = 0x7_fff8;
 const SLOT_SHIFT: u32 = 19;
 const SLOT_MASK: u64 = 0x3ff;
-const FROM_RBP: u64 = 1;
+const FROM_RSP: u64 = 1;
 const RESTORES: u64 = 2;
-const STEPS: u64 = 4;
+const FROM_RBP: u64 = 4;
 const OUTERMOST: u64 = 8;
 /// The return address's own slot.
 const UNCHANGED: u64 = 1;
@@ -48,28 +48,28 @@ impl Rule {
     /// No way on from here is known.
     pub(super) const STOP: Self = Self(0);
 
+    /// As if a frame had been left that saved nothing: the slot is the return address's.
+    pub(super) const ENTRY: Self = Self(UNCHANGED << SLOT_SHIFT);
+
+    /// Of [`Self::bits`].
+    pub(super) const RESTORES: u64 = RESTORES;
+
     /// There is a caller, and this rule leads to it.
     #[inline(always)]
     pub(super) fn steps(self) -> bool {
-        self.0 & STEPS != 0
+        self.0 & (FROM_RSP | FROM_RBP) != 0
     }
 
     /// There is a caller, and its stack pointer is so far above this frame's.
     #[inline(always)]
     pub(super) fn steps_from_rsp(self) -> bool {
-        self.0 & (STEPS | FROM_RBP) == STEPS
+        self.0 & FROM_RSP != 0
     }
 
     /// There is no caller. Of a rule that does not step.
     #[inline(always)]
     pub(super) fn is_outermost(self) -> bool {
         self.0 & OUTERMOST != 0
-    }
-
-    /// A rule that depends on `rbp` if any of the two does; good for nothing else.
-    #[inline(always)]
-    pub(super) fn or(self, other: Self) -> Self {
-        Self(self.0 | other.0)
     }
 
     /// The step depends on `rbp`.
@@ -87,7 +87,7 @@ impl Rule {
     /// [`Self::uses_rbp`] as a number.
     #[inline(always)]
     pub(super) fn uses_rbp_bit(self) -> u32 {
-        (self.0 & FROM_RBP) as u32
+        ((self.0 & FROM_RBP) / FROM_RBP) as u32
     }
 
     /// Whether the step loads `rbp` from the stack, as a number.
@@ -96,10 +96,10 @@ impl Rule {
         ((self.0 & RESTORES) / RESTORES) as u32
     }
 
-    /// All ones if the step loads `rbp`, else 0.
+    /// A word with the bit [`Self::RESTORES`] set if the step loads `rbp` from the stack.
     #[inline(always)]
-    pub(super) fn restores_rbp_mask(self) -> usize {
-        (((self.0 as i64) << 62) >> 63) as usize
+    pub(super) fn bits(self) -> u64 {
+        self.0
     }
 
     /// Bytes from the base register to the caller's stack pointer.
@@ -129,7 +129,7 @@ impl Rule {
             return Self::STOP;
         }
         let (offset, base) = match row.cfa {
-            Cfa::Rsp(offset) => (offset, 0),
+            Cfa::Rsp(offset) => (offset, FROM_RSP),
             Cfa::Rbp(offset) => (offset, FROM_RBP),
             Cfa::Other(_) | Cfa::Expression => return Self::STOP,
         };
@@ -145,7 +145,7 @@ impl Rule {
             return Self::STOP;
         }
         let restores = if slot == UNCHANGED { 0 } else { RESTORES };
-        Self((slot << SLOT_SHIFT) | offset | STEPS | restores | base)
+        Self((slot << SLOT_SHIFT) | offset | restores | base)
     }
 
     fn tagged(self, pc: usize) -> u64 {
