@@ -49,7 +49,7 @@ impl Snapshot {
 }
 
 /// Asks the global allocator for memory and looks whether our gate saw it. The caller is inside the tracker.
-fn is_installed() -> bool {
+pub(crate) fn is_installed() -> bool {
     static PROVEN: AtomicBool = AtomicBool::new(false);
     if PROVEN.load(Ordering::Relaxed) {
         return true;
@@ -82,6 +82,20 @@ struct Sum {
 }
 
 impl Sum {
+    fn subtract(&mut self, before: &Self) {
+        for (now, before) in [
+            (&mut self.allocations, before.allocations),
+            (&mut self.granted_bytes, before.granted_bytes),
+            (&mut self.frees, before.frees),
+            (&mut self.released_bytes, before.released_bytes),
+            (&mut self.reallocations, before.reallocations),
+            (&mut self.handed_over, before.handed_over),
+            (&mut self.copied_bytes, before.copied_bytes),
+        ] {
+            *now = now.wrapping_sub(before);
+        }
+    }
+
     fn add_free_side(&mut self, row: &Row) {
         self.frees = self.frees.wrapping_add(row.frees.read());
         self.handed_over = self.handed_over.wrapping_add(row.handed_over.read());
@@ -340,6 +354,7 @@ fn collect() -> Snapshot {
         was_off: settings::was_off(),
         totals,
         peak_bytes,
+        budgets: crate::budget::exceeded(),
         scopes: nodes,
         stacks,
         frames,
@@ -359,6 +374,121 @@ fn collect() -> Snapshot {
             dropped_events: LOSSES.dropped_events.read(),
         },
         contexts,
+    }
+}
+
+/// What one context counted before a measurement began on a site that others have used.
+pub(crate) struct Baseline(HashMap<u32, Sum>);
+
+/// The figures of all contexts below the nodes of `scope`, by context.
+fn sums_inside(scope: u32) -> HashMap<u32, Sum> {
+    let mut is_inside = vec![false; scope::node_count() as usize];
+    for node in ScopeNodeId::TRACKER.0 + 1..scope::node_count() {
+        let Some(info) = scope::node_info(node) else { continue };
+        is_inside[node as usize] = info.scope() == scope || is_inside[info.parent() as usize];
+    }
+    let registry = Registry::lock();
+    registry.fold_ended();
+    let mut sums = HashMap::new();
+    for id in 0..context::count() {
+        let Some(node) = context::node_of(ContextId(id)) else {
+            continue;
+        };
+        if !is_inside.get(node as usize).is_some_and(|&inside| inside) {
+            continue;
+        }
+        let mut sum = Sum::default();
+        let mut add = |row: &Row, copied: u64| {
+            sum.add_free_side(row);
+            sum.add_allocation_side(row);
+            sum.copied_bytes += copied;
+        };
+        for thread in registry.threads() {
+            if let Some(row) = thread.rows.get(id as usize) {
+                let copied = thread.growth.get(id as usize).map_or(0, |row| row.copied_bytes.read());
+                add(row, copied);
+            }
+        }
+        if let Some(row) = thread::shared_row(ContextId(id)) {
+            add(row, thread::shared_copied_bytes(ContextId(id)));
+        }
+        sums.insert(id, sum);
+    }
+    sums
+}
+
+impl Baseline {
+    /// For a site that nobody has used.
+    pub(crate) fn empty() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// What the nodes of `scope` have counted so far. The caller is inside the tracker.
+    pub(crate) fn read(scope: u32) -> Self {
+        Self(sums_inside(scope))
+    }
+
+    /// What was counted below the nodes of `scope` since, as a snapshot of these contexts alone. The caller is inside the tracker.
+    pub(crate) fn snapshot_since(&self, scope: u32, peak_bytes: u64) -> Snapshot {
+        stack::sync_with_loader();
+        let mut sums: Vec<(u32, Sum)> = sums_inside(scope).into_iter().collect();
+        sums.sort_unstable_by_key(|&(id, _)| id);
+        for (id, sum) in &mut sums {
+            if let Some(before) = self.0.get(id) {
+                sum.subtract(before);
+            }
+        }
+        let nodes = read_nodes(&[]);
+        let mut snapshot = empty_snapshot(nodes, peak_bytes);
+        let mut stacks = StackTable::new();
+        for (id, sum) in sums {
+            let counters = sum.counters();
+            let Some(info) = context::info(ContextId(id)) else {
+                continue;
+            };
+            if counters.total_allocations == 0 && counters.total_reallocations == 0 {
+                continue;
+            }
+            add_counters(&mut snapshot.totals, &counters);
+            snapshot.contexts.push(Context {
+                scope: ScopeNodeId(info.node()),
+                stack: (!info.frames().is_empty()).then(|| stacks.intern(info)),
+                counters,
+                older: Vec::new(),
+            });
+        }
+        (snapshot.stacks, snapshot.frames, snapshot.modules) = stacks.finish();
+        snapshot
+    }
+}
+
+/// A snapshot of no contexts.
+fn empty_snapshot(nodes: Vec<ScopeNode>, peak_bytes: u64) -> Snapshot {
+    Snapshot {
+        schema_version: SCHEMA_VERSION,
+        process: process_info(),
+        taken_at_unix_ms: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64),
+        uptime_ms: settings::uptime_ns() / 1_000_000,
+        epoch: epoch::current(),
+        epochs_exact: false,
+        mode: settings::mode().to_string(),
+        was_off: settings::was_off(),
+        totals: Counters::default(),
+        peak_bytes,
+        budgets: Vec::new(),
+        scopes: nodes,
+        contexts: Vec::new(),
+        stacks: Vec::new(),
+        frames: Vec::new(),
+        modules: Vec::new(),
+        tracker: TrackerStats {
+            tracker_bytes: arena::used() as u64,
+            tracker_bytes_limit: arena::limit() as u64,
+            threads: u64::from(thread::count()),
+            ..TrackerStats::default()
+        },
     }
 }
 

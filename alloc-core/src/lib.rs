@@ -51,6 +51,7 @@
 // So that the paths the macro writes mean this crate inside it, too.
 extern crate self as alloc_core;
 
+pub mod budget;
 pub mod carry;
 mod control;
 mod future;
@@ -129,7 +130,8 @@ macro_rules! track_stream {
 /// For code that our macros write; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::future::{TrackedFuture, track};
+    pub use crate::budget::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
+    pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]
     pub use crate::future::{TrackedStream, track_stream};
     pub use crate::record::scope::{ScopeGuard, ScopeSite, enter};

@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use crate::budget::carried::{Token, Work};
 use crate::ids::ScopeNodeId;
 use crate::record::carried;
 use crate::record::scope::ScopeGuard;
@@ -18,6 +19,8 @@ use crate::record::scope::ScopeGuard;
 pub struct ScopeHandle {
     /// `None`: nothing was recorded where the handle was made.
     node: Option<ScopeNodeId>,
+    /// The measurement that the work counts for.
+    measurement: Token,
 }
 
 /// The scope that the calling thread is in.
@@ -62,6 +65,7 @@ impl ScopeHandle {
     fn capture() -> Self {
         Self {
             node: carried::current_node(),
+            measurement: Token::here(),
         }
     }
 
@@ -74,8 +78,11 @@ impl ScopeHandle {
     /// About that of an inner call of a recursive tracked function; nothing in mode `off`.
     #[inline]
     pub fn enter(&self) -> EnteredScope {
+        // The scope first: what is measured of the work lies in it.
+        let scope = self.node.map(carried::enter_node);
         EnteredScope {
-            _scope: self.node.map(carried::enter_node),
+            _work: self.measurement.enter(),
+            _scope: scope,
         }
     }
 
@@ -162,5 +169,7 @@ impl fmt::Debug for ScopeHandle {
 #[must_use = "the scope is left when the guard is dropped: bind it to a name (`_` alone drops it at once)"]
 #[derive(Debug)]
 pub struct EnteredScope {
+    // Dropped in this order.
+    _work: Work,
     _scope: Option<ScopeGuard>,
 }

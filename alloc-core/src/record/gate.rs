@@ -347,6 +347,7 @@ fn try_count_free(header: Header, size: usize) -> bool {
         && thread.try_release(size as u64);
     if is_usual {
         row.frees.add(1);
+        thread.frees.add(1);
         row.released_bytes.add(size as u64);
     }
     thread.vacate();
@@ -382,6 +383,7 @@ fn count_free_on(thread: &'static ThreadState, row: &'static Row, header: Header
         }
     }
     row.frees.add(1);
+    thread.frees.add(1);
     row.released_bytes.add(size as u64);
     thread.release(size as u64);
     if header.birth() != own_birth(thread) {
@@ -559,6 +561,7 @@ fn count_realloc(
         let _ = peak::touch(thread, row, context);
     }
     thread.grant(new_size as u64);
+    thread.reallocations.add(1);
     // Received before handed over: who sees the second sees the first.
     row.reallocations.add(1);
     row.granted_bytes.add(new_size as u64);

@@ -21,6 +21,7 @@ pub(crate) mod counters;
 pub(crate) mod epoch;
 pub(crate) mod gate;
 pub(crate) mod index;
+pub(crate) mod measure;
 pub(crate) mod pages;
 pub(crate) mod peak;
 pub(crate) mod scope;

@@ -45,8 +45,13 @@ impl ScopeSite {
         }
     }
 
+    /// Name, file and line.
+    pub(crate) fn describe(&self) -> (&'static str, &'static str, u32) {
+        (self.name, self.file, self.line)
+    }
+
     #[inline(always)]
-    fn id(&'static self) -> u32 {
+    pub(super) fn id(&'static self) -> u32 {
         match self.id.load(Ordering::Relaxed) {
             0 => self.register(),
             id => id,
@@ -315,7 +320,7 @@ pub(crate) struct ScopeSlot {
 
 /// Where entering `scope` leads on this thread.
 #[inline(always)]
-fn target(thread: &'static ThreadState, scope: u32) -> Option<&'static NodeRow> {
+pub(super) fn target(thread: &'static ThreadState, scope: u32) -> Option<&'static NodeRow> {
     // The row's address stands for the current node, and differs between threads.
     let key = (ptr::from_ref(thread.scope()).addr() as u64).wrapping_shl(20) ^ u64::from(scope);
     let slot = thread.scopes.get((key >> 26 ^ key) as usize % SCOPES)?;
@@ -475,11 +480,15 @@ impl Frame {
         Birth::from_bits(self.outer_own_bits).stamp()
     }
 
-    /// True when the thread granted and released nothing in the whole call, which is not a recursive one.
+    /// True when the thread granted and released nothing in the whole call, which is not a recursive one, and has inherited nothing
+    /// from an async call that ended in it.
     #[inline(always)]
     fn is_uneventful(&self) -> bool {
         let thread = self.thread;
-        thread.granted.get() == self.entry_granted && thread.net() == self.entry_net && !self.is_recursive()
+        thread.granted.get() == self.entry_granted
+            && thread.net() == self.entry_net
+            && thread.correction.get() == 0
+            && !self.is_recursive()
     }
 
     /// The end of such a call: every maximum is as it was, and so is the record, if the call was given one.
@@ -756,6 +765,11 @@ impl CallState {
     /// True between the first recorded poll and the last.
     pub(crate) fn is_open(&self) -> bool {
         self.node != 0
+    }
+
+    /// The node of an open call.
+    pub(super) fn place(&self) -> Option<u32> {
+        self.is_open().then_some(self.node)
     }
 
     fn push(&self, thread: &'static ThreadState, row: &'static NodeRow) -> Frame {

@@ -72,6 +72,7 @@ const MAX_MEMORY_MIB: u32 = 65_535;
 
 static MODE: AtomicU8 = AtomicU8::new(Mode::Exact as u8);
 static WAS_OFF: AtomicU8 = AtomicU8::new(0);
+static TIMES_OFF: AtomicU32 = AtomicU32::new(0);
 static DEPTH: AtomicU32 = AtomicU32::new(DEFAULT_DEPTH);
 static START_NS: AtomicU64 = AtomicU64::new(0);
 static PROCESS: AtomicU32 = AtomicU32::new(0);
@@ -110,6 +111,7 @@ pub(crate) fn takes_stacks() -> bool {
 pub fn set_mode(mode: Mode) {
     if mode == Mode::Off {
         WAS_OFF.store(1, Ordering::Relaxed);
+        TIMES_OFF.fetch_add(1, Ordering::Relaxed);
     }
     MODE.store(mode as u8, Ordering::Relaxed);
 }
@@ -117,6 +119,11 @@ pub fn set_mode(mode: Mode) {
 /// True when allocations may have gone unrecorded since the start.
 pub(crate) fn was_off() -> bool {
     WAS_OFF.load(Ordering::Relaxed) != 0
+}
+
+/// How often tracking was switched off: a measurement during which this changes has missed something.
+pub(crate) fn times_off() -> u32 {
+    TIMES_OFF.load(Ordering::Relaxed)
 }
 
 /// Frames kept per stack.

@@ -124,6 +124,8 @@ pub(crate) struct ThreadState {
     pub(crate) own_bits: Counter,
     /// What `granted - released` leaves out of the running call's own bytes: releases of other calls' blocks. Signed.
     pub(crate) correction: Counter,
+    /// Blocks freed by this thread, ever.
+    pub(crate) frees: Counter,
     /// Row of the current scope node.
     scope: AtomicPtr<NodeRow>,
     pub(crate) rows: Directory<Row>,
@@ -154,6 +156,9 @@ pub(crate) struct ThreadState {
     // The rest.
     pub(crate) growth: Directory<GrowthRow>,
     pub(crate) untracked_frees: Counter,
+    /// Reallocations that this thread executed, ever, and the bytes that they copied.
+    pub(crate) reallocations: Counter,
+    pub(crate) copied_bytes: Counter,
     index: AtomicU32,
     salt: Counter,
     status: AtomicU32,
@@ -522,6 +527,7 @@ impl ThreadState {
 
     /// Counts bytes that a reallocation copied.
     pub(crate) fn copied(&'static self, context: ContextId, bytes: u64) {
+        self.copied_bytes.add(bytes);
         let row = match self.growth.get(context.0 as usize) {
             Some(row) => Some(row),
             // SAFETY: GROWTH_POOL holds pages of growth rows only; the caller owns this state.
@@ -754,6 +760,9 @@ fn fold(state: &'static ThreadState) {
         &state.allocations,
         &state.granted,
         &state.released,
+        &state.frees,
+        &state.reallocations,
+        &state.copied_bytes,
         &state.correction,
         &state.run_max,
         &state.call_max,

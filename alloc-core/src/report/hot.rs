@@ -9,17 +9,17 @@ use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 
-use super::scopes;
 use super::sites::{Enclosing, Folder};
 use super::units::{WIDTH, bytes, count, duration, fit, fraction, mean_bytes, mean_count, share, wrapped};
 use super::{REPORT_VERSION, Rank, Report};
+use super::{budget, scopes};
 use crate::model::{Counters, ScopeNode, ScopeNodeId, Snapshot, TrackerStats, add_counters};
 
 /// One site: all contexts of one line and collection.
 #[derive(Clone, Default)]
-struct Row {
-    line: usize,
-    counters: Counters,
+pub(super) struct Row {
+    pub(super) line: usize,
+    pub(super) counters: Counters,
     contexts: usize,
     /// Stack of the context that weighs most.
     stack: Option<usize>,
@@ -28,12 +28,12 @@ struct Row {
     scopes: Vec<(usize, u64)>,
 }
 
-struct Table<'a> {
-    folder: Folder<'a>,
+pub(super) struct Table<'a> {
+    pub(super) folder: Folder<'a>,
     /// Heaviest first.
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     /// Sum of the rows.
-    sum: Counters,
+    pub(super) sum: Counters,
     parents: Vec<Option<usize>>,
 }
 
@@ -66,7 +66,7 @@ impl Rank {
     }
 }
 
-fn table<'a>(report: &Report<'a>) -> Table<'a> {
+pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
     let snapshot = report.snapshot;
     let place: HashMap<ScopeNodeId, usize> = snapshot.scopes.iter().map(|scope| scope.id).zip(0..).collect();
     let parents: Vec<Option<usize>> = (0..)
@@ -182,6 +182,7 @@ pub(super) fn text(report: &Report<'_>, f: &mut String) -> fmt::Result {
     totals(snapshot, f)?;
     sites(report, &table, f)?;
     scope_tables(report, &table, f)?;
+    budget::exceeded(&snapshot.budgets, f)?;
     tracker(&snapshot.tracker, f)?;
     for note in notes(snapshot, &table) {
         f.write_str(&wrapped(&note, 2))?;

@@ -6,6 +6,7 @@
 //! tools, and resolving addresses: call `Snapshot::resolve` first.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod diff;
 mod hot;
 mod scopes;
@@ -15,6 +16,8 @@ mod units;
 use std::fmt;
 
 use serde_json::Value;
+
+pub(crate) use budget::site_usages;
 
 use crate::inside::inside_tracker;
 use crate::model::{Snapshot, SnapshotDiff};

@@ -297,6 +297,7 @@ fn payments() -> Snapshot {
             build_id: "b1".to_owned(),
             load_address: 0x5500_0000_0000,
         }],
+        budgets: Vec::new(),
         tracker: TrackerStats {
             tracker_bytes: 1_300_000,
             tracker_bytes_limit: 256 << 20,

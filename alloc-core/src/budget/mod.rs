@@ -1,0 +1,22 @@
+//! Measurements and budgets: what a piece of code allocates, and what it may.
+//!
+//! Called by users and by the code of our macros; read side. Imports `record::measure` (counters and calls of the record side),
+//! `control` (rows) and `report` (texts). Invariants: figures are exact or refused, never silently incomplete; what this module allocates is the
+//! tracker's own. Cost: nothing while no measurement runs. Leaves out the attributes (`alloc-macros`).
+//!
+//! See `docs/budgets.md`.
+#![forbid(unsafe_code)]
+
+mod benchmark;
+mod call;
+pub(crate) mod carried;
+mod measure;
+mod process;
+mod usage;
+
+pub use benchmark::{Benchmark, Spread, benchmark};
+pub use call::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
+pub(crate) use call::{CallCheck, exceeded};
+pub use measure::{Profile, measure, measure_async};
+pub use process::{ProcessUsage, measure_process};
+pub use usage::{SiteUsage, Usage};
