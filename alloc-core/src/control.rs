@@ -382,8 +382,10 @@ pub(crate) struct Baseline(HashMap<u32, Sum>);
 
 /// The figures of all contexts below the nodes of `scope`, by context.
 fn sums_inside(scope: u32) -> HashMap<u32, Sum> {
-    let mut is_inside = vec![false; scope::node_count() as usize];
-    for node in ScopeNodeId::TRACKER.0 + 1..scope::node_count() {
+    // Asked once: other threads make nodes meanwhile.
+    let nodes = scope::node_count();
+    let mut is_inside = vec![false; nodes as usize];
+    for node in ScopeNodeId::TRACKER.0 + 1..nodes {
         let Some(info) = scope::node_info(node) else { continue };
         is_inside[node as usize] = info.scope() == scope || is_inside[info.parent() as usize];
     }

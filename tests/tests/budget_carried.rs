@@ -114,8 +114,7 @@ fn scoped_threads_are_counted_exactly() {
             let full = start(|| allocate(10, 100));
             assert_eq!(full.allocations - empty.allocations, 10 * threads);
             assert_eq!(full.bytes - empty.bytes, 1000 * threads);
-            // Not the frees: which thread drops what std shares between two is a matter of chance.
-            assert_eq!(full.retained_bytes, empty.retained_bytes);
+            // Not the frees, nor what is retained: a scope ends before its threads have dropped what std keeps for them.
             assert!(
                 !full.is_peak_exact && full.peak_bytes >= 100 && full.peak_bytes <= empty.peak_bytes + 100 * threads
             );
