@@ -34,6 +34,7 @@
 //! |---|---|
 //! | `stream` | `track_stream!` and `CarryStream` |
 //! | `tokio` | [`carry`]`::tokio`: tasks that stay in the scope that spawned them |
+//! | `budgets` | `#[allocation_test]` without limits: they stand in a checked-in file |
 //! | `rayon` | [`carry`]`::rayon`: jobs that do |
 //!
 //! # Environment
@@ -62,7 +63,7 @@ mod record;
 pub mod report;
 mod symbolize;
 
-pub use alloc_macros::track_memory;
+pub use alloc_macros::{allocation_test, track_memory};
 #[cfg(feature = "stream")]
 pub use carry::CarryStream;
 pub use carry::{CarryFuture, EnteredScope, InScope, ScopeHandle, current};
@@ -130,7 +131,11 @@ macro_rules! track_stream {
 /// For code that our macros write; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
+    #[cfg(feature = "tokio")]
+    pub use crate::budget::run_in_runtime;
+    pub use crate::budget::{Amount, Check, Limit, Metric, Subject, check, within};
     pub use crate::budget::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
+    pub use crate::budget::{Recorded, TestSettings, run, run_future, run_once, without_crate};
     pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]
     pub use crate::future::{TrackedStream, track_stream};

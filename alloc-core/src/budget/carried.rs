@@ -102,12 +102,6 @@ impl Shared {
         self.running.load(Ordering::SeqCst)
     }
 
-    /// Parts that have begun and not ended.
-    #[cfg(feature = "tokio")]
-    pub(crate) fn running(&self) -> usize {
-        self.running.load(Ordering::SeqCst)
-    }
-
     /// Work of `target` runs inside the call of this measurement, and of those around it that it is no part of.
     fn leave_for(&self, target: Option<&Arc<Self>>) {
         let mut left = Some(self);
@@ -243,10 +237,6 @@ impl Token {
     /// Of the calling thread.
     pub(crate) fn here() -> Self {
         Self(current())
-    }
-
-    pub(crate) fn of(shared: Arc<Shared>) -> Self {
-        Self(Some(shared))
     }
 
     /// Works for the token's measurement until the guard is dropped. The scope that the work is charged to is entered already.

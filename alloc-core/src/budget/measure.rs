@@ -261,12 +261,6 @@ impl Running {
         })
     }
 
-    /// As handles see it.
-    #[cfg(feature = "tokio")]
-    pub(super) fn shared(&self) -> &Arc<Shared> {
-        &self.begun.shared
-    }
-
     fn close(&mut self) -> Option<(usize, (usize, u64, u64))> {
         let (outer, guard) = self.open.take()?;
         let _ = carried::switch(outer);

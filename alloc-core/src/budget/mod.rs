@@ -7,16 +7,29 @@
 //! See `docs/budgets.md`.
 #![forbid(unsafe_code)]
 
+mod assert;
 mod benchmark;
 mod call;
 pub(crate) mod carried;
+#[cfg(feature = "budgets")]
+mod file;
+mod limits;
 mod measure;
+pub(crate) mod passes;
 mod process;
+#[cfg(feature = "tokio")]
+mod runtime;
+mod test;
 mod usage;
 
+pub use assert::{Subject, check};
 pub use benchmark::{Benchmark, Spread, benchmark};
 pub use call::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
 pub(crate) use call::{CallCheck, exceeded};
+pub use limits::{Amount, Check, Limit, Metric, parse_size, within};
 pub use measure::{Profile, measure, measure_async};
 pub use process::{ProcessUsage, measure_process};
+#[cfg(feature = "tokio")]
+pub use test::run_in_runtime;
+pub use test::{Recorded, TestSettings, run, run_future, run_once, without_crate};
 pub use usage::{SiteUsage, Usage};

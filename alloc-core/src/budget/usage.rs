@@ -6,6 +6,8 @@
 
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
+
 use crate::control::Baseline;
 use crate::inside::inside_tracker;
 use crate::model::Snapshot;
@@ -39,11 +41,11 @@ pub struct Usage {
     pub is_peak_exact: bool,
     /// False: `retained_bytes` is an upper bound, because work of others, entered through their handles, ran inside.
     pub is_retained_exact: bool,
-    pub(super) origin: Option<Arc<Origin>>,
+    pub(crate) origin: Option<Arc<Origin>>,
 }
 
 /// Where the rows of a measurement are.
-pub(super) struct Origin {
+pub(crate) struct Origin {
     pub(super) lease: Arc<Lease>,
     pub(super) baseline: Arc<Baseline>,
 }
@@ -55,7 +57,7 @@ impl std::fmt::Debug for Origin {
 }
 
 /// What one line of code allocated in a measurement.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SiteUsage {
     /// Source file as the debug information has it; empty when unknown.

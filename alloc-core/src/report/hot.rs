@@ -38,7 +38,7 @@ pub(super) struct Table<'a> {
 }
 
 impl Rank {
-    fn of(self, counters: &Counters) -> u64 {
+    pub(super) fn of(self, counters: &Counters) -> u64 {
         match self {
             Self::Allocations => counters.total_allocations,
             Self::Bytes => counters.total_bytes,
@@ -56,7 +56,7 @@ impl Rank {
         }
     }
 
-    fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::Allocations => "allocations",
             Self::Bytes => "bytes granted",
@@ -309,7 +309,6 @@ fn columns(figures: &[String; 6]) -> String {
 
 /// The scope that asked for most of it, or else the callers.
 fn whereabouts(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<String> {
-    const SEVERAL: usize = 2;
     if let Some(&(scope, granted)) = row.scopes.first()
         && scope > 0
     {
@@ -322,6 +321,12 @@ fn whereabouts(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<Stri
         };
         return Some(format!("in scope {path}{partly}"));
     }
+    callers(report, table, row)
+}
+
+/// The nearest callers in the user's own code.
+pub(super) fn callers(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<String> {
+    const SEVERAL: usize = 2;
     let stack = report.snapshot.stacks.get(row.stack?)?;
     let place = |symbol: &&crate::model::Symbol| {
         let path = crate::symbolize::short_path(&symbol.file, report.options.base());

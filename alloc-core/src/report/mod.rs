@@ -17,7 +17,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-pub(crate) use budget::site_usages;
+pub(crate) use budget::{Explained, explain, site_usages};
 
 use crate::inside::inside_tracker;
 use crate::model::{Snapshot, SnapshotDiff};
@@ -218,5 +218,7 @@ const NO_LINES: &str = "note: this binary has no line tables, so sites are named
 const NO_SYMBOLS: &str = "note: the addresses are not resolved. Call Snapshot::resolve() before reporting, in a process \
                           that runs the same build.";
 
+#[cfg(test)]
+mod budget_tests;
 #[cfg(test)]
 mod tests;
