@@ -622,6 +622,37 @@ impl StackTable {
     }
 }
 
+/// The call stack of a context, as a snapshot of nothing else; `None` for a context without one. The caller is inside the tracker.
+pub(crate) fn snapshot_of_context(context: u32, bytes: u64) -> Option<Snapshot> {
+    stack::sync_with_loader();
+    let info = context::info(ContextId(context)).filter(|_| context != 0)?;
+    let mut snapshot = empty_snapshot(read_nodes(&[]), 0);
+    let mut stacks = StackTable::new();
+    snapshot.contexts.push(Context {
+        scope: ScopeNodeId(info.node()),
+        stack: (!info.frames().is_empty()).then(|| stacks.intern(info)),
+        counters: Counters {
+            total_allocations: 1,
+            total_bytes: bytes,
+            ..Counters::default()
+        },
+        older: Vec::new(),
+    });
+    (snapshot.stacks, snapshot.frames, snapshot.modules) = stacks.finish();
+    snapshot.resolve();
+    Some(snapshot)
+}
+
+/// Says on stderr which allocation was made where none may be; the record side ends the program after it.
+pub(crate) fn on_denied(context: u32, size: usize) {
+    let _inside = InTracker::enter();
+    // Nothing may unwind out of an allocator.
+    let text = std::panic::catch_unwind(|| crate::budget::denied_text(1, context, size as u64));
+    if let Ok(text) = text {
+        sys::write_stderr(format!("allocscope: {text}\n").as_bytes());
+    }
+}
+
 /// Writes what the environment asked for when the program ends.
 pub(crate) extern "C" fn at_exit() {
     if !settings::is_first_process() {

@@ -76,6 +76,9 @@ pub use record::settings::{Mode, UnknownMode, mode, set_mode};
 /// What the record side runs when the program ends; it knows nothing else of the read side.
 static AT_EXIT: extern "C" fn() = control::at_exit;
 
+/// What the record side runs when an allocation is made where that aborts the program.
+static ON_DENIED: fn(u32, usize) = control::on_denied;
+
 /// Enters a scope that lasts until the returned [`ScopeGuard`] is dropped.
 ///
 /// `scope!("name")` gives it a name; `scope!()` names it by file and line. Bind the guard: `let _scope = scope!("parse");`.

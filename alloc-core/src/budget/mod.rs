@@ -11,6 +11,8 @@ mod assert;
 mod benchmark;
 mod call;
 pub(crate) mod carried;
+mod deny;
+mod fail;
 #[cfg(feature = "budgets")]
 mod file;
 mod limits;
@@ -26,6 +28,9 @@ pub use assert::{Subject, check};
 pub use benchmark::{Benchmark, Spread, benchmark};
 pub use call::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
 pub(crate) use call::{CallCheck, exceeded};
+pub(crate) use deny::denied_text;
+pub use deny::{DenyGuard, OnDenied, deny_allocations, permit};
+pub use fail::{FailGuard, fail_allocation, fail_allocations_from};
 pub use limits::{Amount, Check, Limit, Metric, parse_size, within};
 pub use measure::{Profile, measure, measure_async};
 pub use process::{ProcessUsage, measure_process};

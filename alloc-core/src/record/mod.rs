@@ -29,3 +29,4 @@ pub(crate) mod settings;
 pub(crate) mod stack;
 pub(crate) mod sys;
 pub(crate) mod thread;
+pub(crate) mod watch;

@@ -210,6 +210,11 @@ pub(crate) fn node_info(node: u32) -> Option<&'static NodeInfo> {
     entry(&NODES, node).filter(|info| info.context() != 0)
 }
 
+/// One past the largest site in use.
+pub(crate) fn site_count() -> u32 {
+    NEXT_SITE.load(Ordering::Acquire)
+}
+
 /// One past the largest node in use.
 pub(crate) fn node_count() -> u32 {
     NEXT_NODE.load(Ordering::Acquire)

@@ -19,6 +19,7 @@ use super::index::Lazy;
 use super::pages::{Directory, PAGE, Pool};
 use super::scope::{self, MAX_NODES, ScopeSlot};
 use super::stack::StackState;
+use super::watch::Watch;
 use super::{arena, peak, settings, sys};
 use crate::ids::{ContextId, ScopeNodeId};
 
@@ -101,6 +102,8 @@ struct Occupied(AtomicU64);
 const BUSY: u64 = 1;
 /// One `InTracker` guard.
 const INSIDE: u64 = 2;
+/// The thread is watched: see `watch`. Above all guards there can be.
+const WATCHED: u64 = 1 << 32;
 
 /// Everything the tracker keeps for one thread. INVARIANT: zeroed memory is a valid, unused state.
 #[repr(C, align(64))]
@@ -156,6 +159,7 @@ pub(crate) struct ThreadState {
     // The rest.
     pub(crate) growth: Directory<GrowthRow>,
     pub(crate) untracked_frees: Counter,
+    pub(crate) watch: Watch,
     /// Reallocations that this thread executed, ever, and the bytes that they copied.
     pub(crate) reallocations: Counter,
     pub(crate) copied_bytes: Counter,
@@ -482,7 +486,19 @@ impl ThreadState {
     }
 
     pub(crate) fn is_inside(&self) -> bool {
-        self.occupied.0.load(Ordering::Relaxed) >= INSIDE
+        self.occupied.0.load(Ordering::Relaxed) % WATCHED >= INSIDE
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) & WATCHED != 0
+    }
+
+    pub(crate) fn watch_from_now_on(&self) {
+        self.occupied.0.fetch_or(WATCHED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn watch_no_more(&self) {
+        self.occupied.0.fetch_and(!WATCHED, Ordering::Relaxed);
     }
 
     /// The row of `context`, made if need be.

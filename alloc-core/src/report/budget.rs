@@ -236,3 +236,25 @@ fn write_news(f: &mut String, news: &News) -> fmt::Result {
         }
     }
 }
+
+/// The line and the callers of the one call stack in a resolved snapshot, a line each.
+pub(crate) fn stack_lines(snapshot: &Snapshot) -> Vec<String> {
+    const SEVERAL: usize = 8;
+    let report = snapshot.report();
+    let table = hot::table(&report);
+    let Some(row) = table.rows.first() else {
+        return Vec::new();
+    };
+    let base = report.options.base();
+    let mut lines = vec![fit(&table.folder.lines()[row.line].title(base), WIDTH - 2)];
+    let stack = row.stack.and_then(|stack| snapshot.stacks.get(stack));
+    let callers = stack
+        .map(|stack| table.folder.callers(&stack.frames))
+        .unwrap_or_default();
+    lines.extend(callers.iter().take(SEVERAL).map(|symbol| {
+        let path = crate::symbolize::short_path(&symbol.file, base);
+        let function = crate::symbolize::short_function(&symbol.function);
+        fit(&format!("called from {path}:{}  {function}", symbol.line), WIDTH - 2)
+    }));
+    lines
+}

@@ -22,7 +22,7 @@ pub(super) struct Row {
     pub(super) counters: Counters,
     contexts: usize,
     /// Stack of the context that weighs most.
-    stack: Option<usize>,
+    pub(super) stack: Option<usize>,
     stack_weight: u64,
     /// Bytes granted by scope, most first.
     scopes: Vec<(usize, u64)>,

@@ -17,7 +17,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-pub(crate) use budget::{Explained, explain, site_usages};
+pub(crate) use budget::{Explained, explain, site_usages, stack_lines};
 
 use crate::inside::inside_tracker;
 use crate::model::{Snapshot, SnapshotDiff};
