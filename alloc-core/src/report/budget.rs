@@ -6,7 +6,7 @@
 use std::fmt::{self, Write as _};
 
 use super::hot;
-use super::units::{WIDTH, bytes, count, fit, share, wrapped};
+use super::units::{WIDTH, bytes, count, fit, grouped, share, wrapped};
 use super::{Options, Rank, Report};
 use crate::budget::passes::{News, Written};
 use crate::budget::{Check, Limit, Metric, SiteUsage, Subject, Usage};
@@ -114,7 +114,8 @@ fn write_explanation(f: &mut String, explained: &Explained<'_>, snapshot: Option
 
 fn figure(metric: Metric, value: u64) -> String {
     let unit = if metric.is_bytes() { " B" } else { "" };
-    format!("{}{unit}", count(value))
+    // To the last digit: an exact limit is kept or not by one.
+    format!("{}{unit}", grouped(value))
 }
 
 /// `1 allocation`, `2 allocations`.
