@@ -3,7 +3,7 @@
 //! `TrackedFuture` and `TrackedStream` are calls of a scope, `InScope` is carried work (see `carry`).
 //!
 //! Made by `#[track_memory]` on an async function. Between polls the scope is left, so a task may move between threads and
-//! other tasks run in between; the call's figures add up over its polls (`record::scope::CallState`). Dropping it half-run drops
+//! other tasks run in between; the call's figures add up over its polls (`record::enter::CallState`). Dropping it half-run drops
 //! what it holds inside the scope and ends the call. Cost: entering and leaving the scope once per poll.
 
 use core::future::Future;
@@ -16,7 +16,8 @@ use futures_core::Stream;
 
 use crate::budget::{CallBudget, CallCheck};
 use crate::carry::ScopeHandle;
-use crate::record::scope::{self, CallState, ScopeSite};
+use crate::record::enter::{self, CallState};
+use crate::record::scope::ScopeSite;
 
 /// A future whose polls run inside a scope. See `#[track_memory]`.
 #[must_use = "futures do nothing unless polled"]
@@ -54,7 +55,7 @@ impl<F: Future> Future for TrackedFuture<F> {
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: `this` was pinned and `future` is structurally pinned: see its INVARIANT.
         let future = unsafe { Pin::new_unchecked(&mut *this.future) };
-        let mut poll = scope::enter_poll(this.site, &mut this.call);
+        let mut poll = enter::enter_poll(this.site, &mut this.call);
         let result = future.poll(context);
         if result.is_ready() {
             poll.is_last();
@@ -67,7 +68,7 @@ impl<F> Drop for TrackedFuture<F> {
     fn drop(&mut self) {
         // Only an open call is entered again: for one that has ended or never begun this is a plain drop.
         let _poll = self.call.is_open().then(|| {
-            let mut poll = scope::enter_poll(self.site, &mut self.call);
+            let mut poll = enter::enter_poll(self.site, &mut self.call);
             poll.is_last();
             poll
         });
@@ -116,10 +117,13 @@ impl<S: Stream> Stream for TrackedStream<S> {
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: `this` was pinned and `stream` is structurally pinned: see its INVARIANT.
         let stream = unsafe { Pin::new_unchecked(&mut *this.stream) };
-        let mut poll = scope::enter_poll(this.site, &mut this.call);
+        let mut poll = enter::enter_poll(this.site, &mut this.call);
         let result = stream.poll_next(context);
         if matches!(result, Poll::Ready(None)) {
             poll.is_last();
+            drop(poll);
+            // Polled on after its end, it is another call.
+            this.call = CallState::NEW;
         }
         result
     }
@@ -134,7 +138,7 @@ impl<S> Drop for TrackedStream<S> {
     fn drop(&mut self) {
         // As for a future: only an open call is entered again.
         let _poll = self.call.is_open().then(|| {
-            let mut poll = scope::enter_poll(self.site, &mut self.call);
+            let mut poll = enter::enter_poll(self.site, &mut self.call);
             poll.is_last();
             poll
         });

@@ -36,6 +36,7 @@
 //! | `tokio` | [`carry`]`::tokio`: tasks that stay in the scope that spawned them |
 //! | `budgets` | `#[allocation_test]` without limits: they stand in a checked-in file |
 //! | `rayon` | [`carry`]`::rayon`: jobs that do |
+//! | `tracing` | `tracing::layer()`: the spans of a program that is instrumented for `tracing` become scopes |
 //!
 //! # Environment
 //! | variable | values | default |
@@ -62,6 +63,8 @@ pub mod model;
 mod record;
 pub mod report;
 mod symbolize;
+#[cfg(feature = "tracing")]
+pub mod tracing;
 
 pub use alloc_macros::{allocation_test, track_memory};
 #[cfg(feature = "stream")]
@@ -70,7 +73,7 @@ pub use carry::{CarryFuture, EnteredScope, InScope, ScopeHandle, current};
 pub use ids::{ScopeId, ScopeNodeId};
 pub use model::{Error, Snapshot, SnapshotDiff};
 pub use record::allocator::TrackingAllocator;
-pub use record::scope::ScopeGuard;
+pub use record::enter::ScopeGuard;
 pub use record::settings::{Mode, UnknownMode, mode, set_mode};
 
 /// What the record side runs when the program ends; it knows nothing else of the read side.
@@ -142,6 +145,7 @@ pub mod __private {
     pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]
     pub use crate::future::{TrackedStream, track_stream};
-    pub use crate::record::scope::{ScopeGuard, ScopeSite, enter};
+    pub use crate::record::enter::{ScopeGuard, enter};
+    pub use crate::record::scope::ScopeSite;
     pub use crate::record::stack::probe;
 }

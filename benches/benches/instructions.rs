@@ -58,13 +58,14 @@ fn loops(rows: &mut Vec<Row>) {
             Summary::exactly(added),
         ));
     }
-    for (what, name) in [("", "scope enter + leave"), ("_poll", "one extra poll")] {
+    for (task, without, name) in [
+        ("tagged", "untagged", "scope enter + leave"),
+        ("carried", "untagged", "carried scope enter + leave"),
+        ("tagged_poll", "untagged_poll", "one extra poll"),
+    ] {
         for mode in MODES {
-            let [tagged, untagged] = ["tagged", "untagged"].map(|kind| {
-                let task = format!("{kind}{what}");
-                per_turn(UNDER_ALLOCSCOPE, mode, &task, 1000, 11_000)
-            });
-            let added = Summary::exactly(tagged - untagged);
+            let [with, without] = [task, without].map(|task| per_turn(UNDER_ALLOCSCOPE, mode, task, 1000, 11_000));
+            let added = Summary::exactly(with - without);
             rows.push(Row::info(format!("{mode}: {name}"), "instructions", added));
         }
     }

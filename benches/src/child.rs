@@ -61,6 +61,7 @@ fn run_loop(what: &str, count: u64) -> u64 {
         "pair" => workloads::pairs(count),
         "tagged" => scopes::call(true, count),
         "untagged" => scopes::call(false, count),
+        "carried" => scopes::call_carried(count),
         "tagged_poll" => scopes::poll(true, count),
         "untagged_poll" => scopes::poll(false, count),
         workload => {

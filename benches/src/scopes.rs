@@ -5,7 +5,7 @@ use std::hint::black_box;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use alloc_core::track_memory;
+use alloc_core::{current, scope, track_memory};
 
 /// Does nothing, in a scope.
 #[track_memory]
@@ -28,6 +28,16 @@ pub fn call(is_tagged: bool, calls: u64) -> u64 {
     } else {
         (0..calls).map(untagged).sum()
     }
+}
+
+/// Calls [`untagged`] so often, each time in a scope that was carried here; returns the sum of `0..calls`.
+#[must_use]
+pub fn call_carried(calls: u64) -> u64 {
+    let handle = {
+        let _scope = scope!("carried");
+        current()
+    };
+    (0..calls).map(handle.wrap(untagged)).sum()
 }
 
 struct PendingFor(u64);

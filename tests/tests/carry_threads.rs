@@ -10,7 +10,9 @@ use std::thread;
 
 use alloc_core::carry::thread::{BuilderExt as _, ScopeExt as _};
 use alloc_core::model::ScopeNode;
-use alloc_core::{Mode, ScopeHandle, Snapshot, TrackingAllocator, carry, current, scope, set_mode, track_memory};
+use alloc_core::{
+    Mode, ScopeHandle, ScopeNodeId, Snapshot, TrackingAllocator, carry, current, scope, set_mode, track_memory,
+};
 use allocscope_tests::{Rng, check_sums, node, number_from_env};
 
 #[global_allocator]
@@ -255,6 +257,44 @@ fn guards_dropped_out_of_order_put_everything_back() {
     assert_eq!(node(&after, "entered second").own.total_bytes, 10);
     assert_eq!(node(&after, "entered first").own.total_bytes, 100);
     assert_eq!(node(&after, "plain outer").own.total_bytes, 1);
+    let another = {
+        let _scope = scope!("entered beside");
+        current()
+    };
+    // Whatever is entered in which order and left in any other, the thread is outside in the end.
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        for handles in [
+            [&handle, &handle, &handle],
+            [&handle, &another, &handle],
+            [&another, &handle, &handle],
+            [&handle, &handle, &another],
+        ] {
+            let mut guards = handles.map(|handle| Some(handle.enter()));
+            for which in order {
+                drop(guards[which].take());
+            }
+            assert_eq!(current().node(), Some(ScopeNodeId::ROOT), "{order:?}: {:?}", current());
+        }
+        // With a call in the middle, or at the ends.
+        for place in 0..3 {
+            let mut guards = [0, 1, 2].map(|index| {
+                let is_call = index == place;
+                (
+                    is_call.then(|| scope!("a call among them")),
+                    (!is_call).then(|| handle.enter()),
+                )
+            });
+            for which in order {
+                guards[which] = (None, None);
+            }
+            assert_eq!(
+                current().node(),
+                Some(ScopeNodeId::ROOT),
+                "{order:?}, {place}: {:?}",
+                current()
+            );
+        }
+    }
     // The scopes are as good as new.
     for _ in 0..2 {
         let _entered = handle.enter();

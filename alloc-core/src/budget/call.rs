@@ -11,8 +11,9 @@ use std::sync::{Mutex, PoisonError};
 
 use crate::inside::inside_tracker;
 use crate::model::BudgetStats;
+use crate::record::enter::{self, ScopeGuard};
 use crate::record::measure::{Calls, Place};
-use crate::record::scope::{self, ScopeGuard, ScopeSite};
+use crate::record::scope::ScopeSite;
 
 /// What happens when a call is over its budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -241,7 +242,7 @@ pub fn enter_with_budget(site: &'static ScopeSite, budget: &'static CallBudget) 
     let place = Place::inside(site);
     BudgetGuard {
         before: place.map(Place::calls).unwrap_or_default(),
-        guard: Some(scope::enter(site)),
+        guard: Some(enter::enter(site)),
         place,
         site,
         budget,

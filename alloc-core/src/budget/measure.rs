@@ -15,8 +15,8 @@ use crate::control::{self, Baseline};
 use crate::future;
 use crate::inside::inside_tracker;
 use crate::model::Error;
+use crate::record::enter::{self, ScopeGuard};
 use crate::record::measure::{self, Calls, Counts, Lease, MAX_MEASUREMENTS, Place};
-use crate::record::scope::{self, ScopeGuard};
 use crate::record::settings::{self, Mode};
 
 /// Runs `work` and says what it allocated.
@@ -86,7 +86,7 @@ pub async fn measure_async<F: Future>(future: F) -> Result<(F::Output, Usage), E
     // The call is over: what carried work has left alive is added to it.
     let before = place.map(Place::calls).unwrap_or_default();
     let carried = {
-        let _scope = scope::enter(begun.lease.site());
+        let _scope = enter::enter(begun.lease.site());
         begun.shared.end_carried()
     };
     let carried_calls = place.map(Place::calls).unwrap_or_default().since(before);
@@ -251,7 +251,7 @@ impl Running {
         let begun = Begun::new()?;
         let place = Place::inside(begun.lease.site());
         let before = place.map(Place::calls).unwrap_or_default();
-        let guard = scope::enter(begun.lease.site());
+        let guard = enter::enter(begun.lease.site());
         let outer = carried::switch(Some(Arc::clone(&begun.shared)));
         Ok(Self {
             begun,

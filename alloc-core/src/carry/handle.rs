@@ -9,8 +9,7 @@ use core::fmt;
 
 use crate::budget::carried::{Token, Work};
 use crate::ids::ScopeNodeId;
-use crate::record::carried;
-use crate::record::scope::ScopeGuard;
+use crate::record::carried::{self, PartGuard};
 
 /// A scope that work can be done in from anywhere: on another thread, in another task, later.
 ///
@@ -71,15 +70,15 @@ impl ScopeHandle {
 
     /// Runs the calling thread in this scope until the guard is dropped.
     ///
-    /// The guard belongs to the thread, as [`ScopeGuard`] does, and must not be held across an `.await`: use
+    /// The guard belongs to the thread, as [`ScopeGuard`](crate::ScopeGuard) does, and must not be held across an `.await`: use
     /// [`CarryFuture`](super::CarryFuture) for futures. Guards are meant to be dropped in reverse order.
     ///
     /// # Overhead
-    /// About that of an inner call of a recursive tracked function; nothing in mode `off`.
+    /// About 100 instructions for entering and leaving; a dozen in mode `off`.
     #[inline]
     pub fn enter(&self) -> EnteredScope {
         // The scope first: what is measured of the work lies in it.
-        let scope = self.node.map(carried::enter_node);
+        let scope = carried::enter_node(self.node);
         EnteredScope {
             _work: self.measurement.enter(),
             _scope: scope,
@@ -171,5 +170,5 @@ impl fmt::Debug for ScopeHandle {
 pub struct EnteredScope {
     // Dropped in this order.
     _work: Work,
-    _scope: Option<ScopeGuard>,
+    _scope: PartGuard,
 }

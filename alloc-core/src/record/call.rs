@@ -14,6 +14,7 @@
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::block::{GENERATION_BITS, SLOT_BITS, Stamp};
+use super::free::FreeStack;
 use super::index::Lazy;
 use super::thread::ThreadState;
 
@@ -108,8 +109,8 @@ const _: () = assert!(size_of::<CallRecord>() == 64);
 static TABLE: [Lazy<CallRecord>; RECORDS / SEGMENT] = [const { Lazy::new() }; RECORDS / SEGMENT];
 /// Slot 0 is never used: it means "none".
 static NEXT_SLOT: AtomicU32 = AtomicU32::new(1);
-/// Free slots of ended threads: a stack; the high half counts changes, so that a stale head cannot be exchanged.
-static FREE: AtomicU64 = AtomicU64::new(0);
+/// Free slots of ended threads.
+static FREE: FreeStack = FreeStack::new();
 
 fn record(slot: u32) -> Option<&'static CallRecord> {
     let segment = TABLE.get(slot as usize / SEGMENT)?.get()?;
@@ -127,29 +128,13 @@ fn record_of(stamp: Stamp) -> Option<&'static CallRecord> {
 }
 
 fn push_free(slot: u32) {
-    let Some(freed) = record(slot) else { return };
-    let mut head = FREE.load(Ordering::Relaxed);
-    loop {
-        freed.next.store(head as u32, Ordering::Relaxed);
-        let next = (((head >> 32) + 1) << 32) | u64::from(slot);
-        match FREE.compare_exchange_weak(head, next, Ordering::AcqRel, Ordering::Relaxed) {
-            Ok(_) => return,
-            Err(now) => head = now,
-        }
+    if let Some(freed) = record(slot) {
+        FREE.push(slot, &freed.next);
     }
 }
 
 fn pop_free() -> Option<u32> {
-    let mut head = FREE.load(Ordering::Acquire);
-    loop {
-        let slot = head as u32;
-        let next = record(slot).filter(|_| slot != 0)?.next.load(Ordering::Relaxed);
-        let after = (((head >> 32) + 1) << 32) | u64::from(next);
-        match FREE.compare_exchange_weak(head, after, Ordering::AcqRel, Ordering::Acquire) {
-            Ok(_) => return Some(slot),
-            Err(now) => head = now,
-        }
-    }
+    FREE.pop(|slot| record(slot).map(|freed| &freed.next))
 }
 
 fn new_slot() -> Option<u32> {
@@ -219,9 +204,16 @@ impl SlotRing {
 }
 
 /// A record for a call that is about to grant its first block, or `UNRECORDED`.
+pub(crate) fn open(thread: &ThreadState) -> Stamp {
+    match thread.spare_stamps.take() {
+        Some(stamp) => Stamp(stamp),
+        None => open_slot(thread),
+    }
+}
+
 #[cold]
 #[inline(never)]
-pub(crate) fn open(thread: &ThreadState) -> Stamp {
+fn open_slot(thread: &ThreadState) -> Stamp {
     let Some((slot, record)) = thread.slots.get().and_then(|slot| Some((slot, record(slot)?))) else {
         return Stamp::UNRECORDED;
     };

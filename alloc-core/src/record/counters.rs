@@ -174,6 +174,10 @@ pub(crate) struct Losses {
     pub(crate) corrupt_headers: Counter,
     /// Not recorded at all.
     pub(crate) dropped_events: Counter,
+    /// Scopes that were entered and have no node: the table of nodes was full. What they did is the enclosing scope's.
+    pub(crate) refused_scopes: Counter,
+    /// Calls nested too deeply to be measured each for itself. What they did is counted everywhere else.
+    pub(crate) unmeasured_calls: Counter,
 }
 
 pub(crate) static LOSSES: Losses = Losses {
@@ -181,6 +185,8 @@ pub(crate) static LOSSES: Losses = Losses {
     untracked_frees: Counter::new(),
     corrupt_headers: Counter::new(),
     dropped_events: Counter::new(),
+    refused_scopes: Counter::new(),
+    unmeasured_calls: Counter::new(),
 };
 
 // SAFETY: every field is an atomic integer or a nullable atomic pointer, and `repr(C)` puts a `Counter` first.

@@ -20,7 +20,7 @@ use super::epoch::Effect;
 use super::peak::{self, Touched};
 use super::settings::{self, Mode};
 use super::thread::{self, ThreadState};
-use super::{call, context, epoch, stack, watch};
+use super::{call, context, epoch, frame, stack, watch};
 use crate::ids::ContextId;
 
 /// How the inner allocator is asked for memory.
@@ -151,7 +151,16 @@ fn finish_front_slowly(
     granted: *mut u8,
     size: usize,
 ) -> *mut u8 {
-    let header = count_alloc(thread, row, context, size);
+    // PERF: the first event of a call is the usual reason to come here.
+    let usual = if frame::try_open_call(thread) {
+        try_count_alloc(thread, row, context, size)
+    } else {
+        None
+    };
+    let header = match usual {
+        Some(header) => header,
+        None => count_alloc(thread, row, context, size),
+    };
     thread.vacate();
     finish(granted, true, size, header)
 }

@@ -9,7 +9,8 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::counters::{LOSSES, NodeRow};
-use super::scope::{self, CallState, PollGuard, ScopeSite};
+use super::enter::{self, CallState, PollGuard};
+use super::scope::{self, ScopeSite};
 use super::thread::{self, ThreadState};
 
 /// Measurements that can exist at once.
@@ -171,8 +172,8 @@ impl Place {
     /// Where entering `site` leads to from here; `None` when nothing would be recorded.
     #[inline]
     pub(crate) fn inside(site: &'static ScopeSite) -> Option<Self> {
-        let thread = scope::entering_thread()?;
-        let row = scope::target(thread, site.id())?;
+        let thread = enter::usable_thread()?;
+        let row = scope::target(thread, site)?;
         Some(Self(row.node.load(Ordering::Relaxed)))
     }
 
@@ -185,7 +186,7 @@ impl Place {
 
     /// The node that the calling thread is in.
     pub(crate) fn here() -> Option<Self> {
-        let thread = scope::entering_thread()?;
+        let thread = enter::usable_thread()?;
         Some(Self(thread.scope().node.load(Ordering::Relaxed)))
     }
 }
@@ -225,7 +226,7 @@ impl CarriedCall {
         // SAFETY: the INVARIANT; the guard lives in `CarriedWork`, which lends the value to nobody until the guard is gone.
         let state = unsafe { state.as_mut() };
         CarriedWork {
-            guard: scope::enter_poll(self.site, state),
+            guard: enter::enter_poll(self.site, state),
             call: self,
         }
     }
@@ -238,7 +239,7 @@ impl CarriedCall {
         let place = state.place().map(Place);
         let before = place.map(Place::calls).unwrap_or_default();
         if place.is_some() {
-            let mut poll = scope::enter_poll(self.site, state);
+            let mut poll = enter::enter_poll(self.site, state);
             poll.is_last();
         }
         (place.map(Place::calls).unwrap_or_default().since(before), state)

@@ -16,7 +16,7 @@ use super::block::Stamp;
 use super::counters::{Counter, NodeRow, Row};
 use super::scope;
 use super::thread::ThreadState;
-use super::{call, context};
+use super::{call, context, frame};
 use crate::ids::{ContextId, ScopeNodeId};
 
 /// How far a thread's `net` may drift before the other threads hear of it.
@@ -155,8 +155,11 @@ pub(crate) fn touch(thread: &'static ThreadState, row: &Row, context: ContextId)
     if node == ScopeNodeId::TRACKER.0 {
         return Touched::Tracker;
     }
+    if thread.opened.load(Ordering::Relaxed) != thread.depth.load(Ordering::Relaxed) {
+        frame::open_calls(thread);
+    }
     if thread.stamp() == Stamp::LAZY {
-        thread.set_stamp(call::open(thread));
+        thread.go_on_with(call::open(thread));
     }
     row.rebase(thread.peak_mark.load(Ordering::Relaxed));
     if node != thread.pending_node.load(Ordering::Relaxed) {

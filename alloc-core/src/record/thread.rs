@@ -15,12 +15,14 @@ use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, 
 use super::block::{Birth, CONTEXT_BITS, Stamp};
 use super::call::SlotRing;
 use super::counters::{Counter, GrowthRow, LOSSES, NodeRow, Row};
+use super::frame::{MAX_DEPTH, OpenCall};
+use super::free::Spares;
 use super::index::Lazy;
 use super::pages::{Directory, PAGE, Pool};
 use super::scope::{self, MAX_NODES, ScopeSlot};
 use super::stack::StackState;
 use super::watch::Watch;
-use super::{arena, peak, settings, sys};
+use super::{arena, frame, peak, settings, sys, waiting};
 use crate::ids::{ContextId, ScopeNodeId};
 
 pub(crate) const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
@@ -28,7 +30,6 @@ pub(crate) const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
 const SITE_SETS: usize = 1 << SITE_BITS;
 const SITE_BITS: u32 = 11;
 pub(crate) const SCOPES: usize = 64;
-const READY: usize = 16;
 
 /// One entry of a thread's cache from (stack, scope node) to its row.
 ///
@@ -133,12 +134,22 @@ pub(crate) struct ThreadState {
     scope: AtomicPtr<NodeRow>,
     pub(crate) rows: Directory<Row>,
     // What scopes use.
+    /// Calls on the thread's stack, and how many of them, from the outside, had an event: see `frame`.
     pub(crate) depth: AtomicU32,
-    pub(crate) ready_count: AtomicU32,
-    /// Largest `net` in the running call. Signed.
-    pub(crate) call_max: Counter,
-    pub(crate) ready: [AtomicU32; READY],
+    pub(crate) opened: AtomicU32,
+    /// Number of the last entry into a scope. No two entries of a process have the same.
+    pub(crate) last_serial: Counter,
     pub(crate) scopes: [ScopeSlot; SCOPES],
+    /// `peak_mark` and `pending_node` as a row's mark has them.
+    usual_mark: Counter,
+    /// Largest `net` in the innermost open call. Signed.
+    pub(crate) call_max: Counter,
+    pub(crate) calls: [OpenCall; MAX_DEPTH],
+    /// Parts that are entered outside all calls.
+    pub(crate) parts: AtomicU32,
+    /// Stamps with records as good as new.
+    pub(crate) spare_stamps: Spares,
+    pub(crate) spare_waiting: Spares,
     pub(crate) nodes: Directory<NodeRow>,
     pub(crate) slots: SlotRing,
     // What peaks use; see `peak`.
@@ -236,12 +247,6 @@ pub(crate) fn current() -> Option<&'static ThreadState> {
     Some(unsafe { &*state.cast::<ThreadState>() })
 }
 
-/// True on the thread that `state` belongs to now.
-#[inline(always)]
-pub(crate) fn is_current(state: &ThreadState) -> bool {
-    ptr::eq(STATE.with(Cell::get).0, ptr::from_ref(state).cast())
-}
-
 fn set_current(state: *const Occupied) {
     STATE.with(|current| current.set(StatePointer(state)));
 }
@@ -301,8 +306,8 @@ fn register() -> Option<&'static ThreadState> {
     let index = THREADS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
     state.index.store(index, Ordering::Relaxed);
     state.salt.set(u64::from(index).wrapping_mul(0x2545_f491_4f6c_dd1d));
-    state.depth.store(0, Ordering::Relaxed);
-    state.set_stamp(Stamp::NONE);
+    state.last_serial.set(u64::from(index) << 40);
+    state.go_on_with(Stamp::NONE);
     let Some(root) = state.node_row(ScopeNodeId::ROOT.0) else {
         state.status.store(UNUSED, Ordering::Release);
         UNUSED_STATES.fetch_add(1, Ordering::Relaxed);
@@ -396,48 +401,45 @@ impl ThreadState {
         Birth::from_bits(self.own_bits.get()).stamp()
     }
 
-    pub(crate) fn set_stamp(&self, stamp: Stamp) {
+    /// The call `stamp` is the running one from now on. Every call on the thread's stack is open.
+    #[inline(always)]
+    pub(crate) fn go_on_with(&self, stamp: Stamp) {
         let bits = Birth::new(0, stamp).bits();
         self.own_bits.set(bits);
         self.birth_bits.set(if stamp.is_recorded() { bits } else { 0 });
-        self.expect();
+        self.expected_mark.set(if bits == LAZY_BITS {
+            UNEXPECTED
+        } else {
+            self.usual_mark.get()
+        });
     }
 
-    /// Starts a call: with the record `ready`, or with none until its first event.
+    /// The same for the stamp of a record.
     #[inline(always)]
-    pub(crate) fn start_call(&self, ready: Option<Stamp>) {
-        match ready {
-            Some(stamp) => {
-                let bits = Birth::new(0, stamp).bits();
-                self.own_bits.set(bits);
-                self.birth_bits.set(bits);
-            }
-            None => {
-                self.own_bits.set(LAZY_BITS);
-                self.expected_mark.set(UNEXPECTED);
-            }
-        }
+    pub(crate) fn go_on_with_record(&self, stamp: Stamp) {
+        let bits = Birth::new(0, stamp).bits();
+        self.own_bits.set(bits);
+        self.birth_bits.set(bits);
+        self.expected_mark.set(self.usual_mark.get());
     }
 
-    /// Goes back to the call that had these two.
+    /// The next event needs attention, whatever it is.
     #[inline(always)]
-    pub(crate) fn resume_call(&self, own_bits: u64, birth_bits: u64) {
-        self.own_bits.set(own_bits);
-        self.birth_bits.set(birth_bits);
-        if own_bits == LAZY_BITS {
-            self.expected_mark.set(UNEXPECTED);
-        }
+    pub(crate) fn expect_nothing(&self) {
+        self.expected_mark.set(UNEXPECTED);
     }
 
-    /// Brings `expected_mark` up to date. It may be `UNEXPECTED` without need, never the other way round.
-    #[inline(always)]
+    /// Brings `expected_mark` up to date after `peak_mark` or `pending_node` has changed. It may be `UNEXPECTED` without need, never
+    /// the other way round.
     pub(crate) fn expect(&self) {
         let mark = u64::from(self.peak_mark.load(Ordering::Relaxed)) << 32;
         let node = u64::from(self.pending_node.load(Ordering::Relaxed));
-        self.expected_mark.set(if self.own_bits.get() == LAZY_BITS {
-            UNEXPECTED
-        } else {
+        self.usual_mark.set(mark | node);
+        let is_open = self.opened.load(Ordering::Relaxed) == self.depth.load(Ordering::Relaxed);
+        self.expected_mark.set(if is_open && self.own_bits.get() != LAZY_BITS {
             mark | node
+        } else {
+            UNEXPECTED
         });
     }
 
@@ -452,6 +454,11 @@ impl ThreadState {
     pub(crate) fn scope(&self) -> &'static NodeRow {
         // SAFETY: `set_scope` stored a row of this thread before the state became current; it lives while the thread does.
         unsafe { &*self.scope.load(Ordering::Relaxed) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn scope_pointer(&self) -> &AtomicPtr<NodeRow> {
+        &self.scope
     }
 
     #[inline(always)]
@@ -658,6 +665,7 @@ unsafe extern "C" fn on_thread_exit(state: *mut c_void) {
         return;
     };
     peak::flush(state);
+    frame::forget_calls(state);
     // ORDERING: Release: whoever folds the state sees all that its thread wrote.
     state.status.store(ENDED, Ordering::Release);
     ENDED_STATES.fetch_add(1, Ordering::Relaxed);
@@ -762,12 +770,11 @@ fn fold(state: &'static ThreadState) {
     unsafe { state.growth.drain(&GROWTH_POOL) };
     // SAFETY: as above.
     unsafe { state.nodes.drain(&NODE_POOL) };
-    for ready in state
-        .ready
-        .iter()
-        .take(state.ready_count.swap(0, Ordering::Relaxed) as usize)
-    {
-        state.slots.put(Stamp(ready.load(Ordering::Relaxed)).slot());
+    while let Some(stamp) = state.spare_stamps.take() {
+        state.slots.put(Stamp(stamp).slot());
+    }
+    while let Some(index) = state.spare_waiting.take() {
+        waiting::put_shared(index);
     }
     state.slots.drain();
     scope::forget_scopes(&state.scopes);

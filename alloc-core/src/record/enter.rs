@@ -1,0 +1,477 @@
+//! Entering and leaving scopes: the guard of a sync call, and of one poll of an async call.
+//!
+//! Record side, called by the code that `#[track_memory]` and `scope!` write, and by `TrackedFuture`. A guard undoes exactly what it
+//! did: also after a mode switch, and when guards are dropped out of order (then leaving the outer one leaves the inner ones too).
+//!
+//! Cost: a cache look-up and a few stores, and fewer at the end; more once something was allocated or freed inside. `docs/overhead.md`
+//! has the numbers.
+
+use core::marker::PhantomData;
+use core::sync::atomic::Ordering;
+
+use super::counters::LOSSES;
+use super::frame::{self, Entered, Figures, Frame, Measured};
+use super::scope::{self, ScopeSite};
+use super::thread::{self, LAZY_BITS, ThreadState};
+use super::{call, settings, waiting};
+
+/// The thread to enter a scope on. None for signal handlers that interrupt the tracker, and none at all in a program that has another
+/// allocator.
+#[cold]
+#[inline(never)]
+fn recording_thread() -> Option<&'static ThreadState> {
+    if !thread::is_used() {
+        return None;
+    }
+    thread::current_or_register().filter(|thread| !thread.is_busy())
+}
+
+/// The thread to enter a scope on, the usual way or not; `None` in mode `off`.
+#[inline(always)]
+pub(super) fn usable_thread() -> Option<&'static ThreadState> {
+    if settings::is_off() {
+        return None;
+    }
+    thread::unoccupied().or_else(recording_thread)
+}
+
+/// A scope that lasts until this guard is dropped. Not `Send`: it belongs to the thread's stack.
+///
+/// Guards are meant to be dropped in reverse order. Leaving an outer scope first leaves the inner ones with it.
+#[must_use = "the scope ends when the guard is dropped: bind it to a name (`_` alone drops it at once)"]
+pub struct ScopeGuard {
+    frame: Frame,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl core::fmt::Debug for ScopeGuard {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ScopeGuard")
+            .field("is_recording", &!self.frame.is_nothing())
+            .finish()
+    }
+}
+
+/// Enters a scope until the guard is dropped.
+///
+/// # Overhead
+/// About 80 instructions for entering and leaving when nothing is allocated inside; nothing in mode `off`, or for a program whose
+/// global allocator is another.
+#[inline]
+pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
+    ScopeGuard {
+        frame: if settings::is_off() {
+            Frame::NOTHING
+        } else {
+            enter_recording(site)
+        },
+        _not_send: PhantomData,
+    }
+}
+
+/// Enters a scope if everything is as usual; else nothing has changed.
+#[inline(always)]
+fn try_enter(site: &'static ScopeSite) -> Option<Frame> {
+    let thread = thread::unoccupied()?;
+    let row = scope::known_target(thread, site.known_id())?;
+    let frame = Frame::try_push(thread, row)?;
+    row.entered.add(1);
+    Some(frame)
+}
+
+/// PERF: what is unusual is left to a tail call, so that no registers are saved for it. The same in `end_scope` and `end_poll`.
+#[inline(never)]
+fn enter_recording(site: &'static ScopeSite) -> Frame {
+    match try_enter(site) {
+        Some(frame) => frame,
+        None => enter_slowly(site),
+    }
+}
+
+/// Enters a scope whatever it takes.
+#[cold]
+#[inline(never)]
+fn enter_slowly(site: &'static ScopeSite) -> Frame {
+    let entered = recording_thread().and_then(|thread| Some((thread, scope::target(thread, site)?)));
+    let Some((thread, row)) = entered else {
+        return Frame::NOTHING;
+    };
+    row.entered.add(1);
+    Frame::push(thread, row)
+}
+
+impl Drop for ScopeGuard {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.frame.is_nothing() {
+            end_scope(self.frame);
+        }
+    }
+}
+
+#[inline(never)]
+fn end_scope(frame: Frame) {
+    let Some(call) = frame.entered().filter(Entered::is_innermost) else {
+        return end_scope_slowly(frame);
+    };
+    if call.is_opened() {
+        return end_opened_scope(frame);
+    }
+    call.leave_unopened();
+    call.row.completed.add(1);
+}
+
+#[inline(never)]
+fn end_opened_scope(frame: Frame) {
+    let Some(call) = frame.entered() else { return };
+    let Measured {
+        allocations,
+        bytes,
+        peak,
+        net,
+        correction,
+    } = call.leave_opened();
+    let figures = Figures {
+        allocations,
+        bytes,
+        peak: peak as u64,
+    };
+    call.end_call(&figures, net + correction, net);
+}
+
+#[cold]
+#[inline(never)]
+fn end_scope_slowly(frame: Frame) {
+    // A call that is not on the stack any more ended with an outer one, or with its thread.
+    match frame.entered() {
+        Some(call) => call.leave_out_of_order(),
+        None if frame.is_part() => frame.leave_part(),
+        None => {}
+    }
+}
+
+/// A node that is entered until this guard is dropped, as a part of the call around. Not `Send`.
+pub(crate) struct PartGuard {
+    frame: Frame,
+    _not_send: PhantomData<*const ()>,
+}
+
+impl core::fmt::Debug for PartGuard {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("PartGuard")
+            .field("is_recording", &!self.frame.is_nothing())
+            .finish()
+    }
+}
+
+/// Enters `node`, wherever the thread is: the call that runs goes on, and need not be one of that node. Nothing for 0. For `carried`.
+#[inline]
+pub(super) fn enter_part(node: u32) -> PartGuard {
+    PartGuard {
+        frame: if node == 0 || settings::is_off() {
+            Frame::NOTHING
+        } else {
+            enter_part_recording(node)
+        },
+        _not_send: PhantomData,
+    }
+}
+
+#[inline(never)]
+fn enter_part_recording(node: u32) -> Frame {
+    match thread::unoccupied().map(|thread| (thread, thread.nodes.get(node as usize))) {
+        Some((thread, Some(row))) if row.node.load(Ordering::Relaxed) == node => Frame::push_part(thread, row),
+        _ => enter_part_slowly(node),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn enter_part_slowly(node: u32) -> Frame {
+    let entered = recording_thread().and_then(|thread| Some((thread, thread.node_row(node)?)));
+    entered.map_or(Frame::NOTHING, |(thread, row)| Frame::push_part(thread, row))
+}
+
+impl Drop for PartGuard {
+    #[inline]
+    fn drop(&mut self) {
+        if self.frame.is_part() {
+            self.frame.leave_part();
+        }
+    }
+}
+
+/// One async call between its polls. The figures of one that has done anything are in `waiting`.
+pub(crate) struct CallState {
+    /// 0 before the first recorded poll and after the last. With `PART` for a call that is part of the one around it.
+    node: u32,
+    /// Its entry in `waiting`, or 0.
+    waiting: u32,
+}
+
+/// Above every node id.
+const PART: u32 = 1 << 31;
+
+impl CallState {
+    pub(crate) const NEW: Self = Self { node: 0, waiting: 0 };
+
+    /// True between the first recorded poll and the last.
+    #[inline(always)]
+    pub(crate) fn is_open(&self) -> bool {
+        self.node != 0
+    }
+
+    /// The node of an open call.
+    pub(super) fn place(&self) -> Option<u32> {
+        self.is_open().then_some(self.node & !PART)
+    }
+
+    #[inline(always)]
+    fn first_poll(&mut self, site: &'static ScopeSite) -> Frame {
+        if settings::is_off() {
+            return Frame::NOTHING;
+        }
+        let frame = enter_recording(site);
+        self.begin(&frame);
+        frame
+    }
+
+    /// Remembers the node that a first poll entered.
+    #[inline(always)]
+    fn begin(&mut self, frame: &Frame) {
+        if let Some(call) = frame.entered() {
+            self.node = call.row.node.load(Ordering::Relaxed);
+        } else if frame.is_part()
+            && let Some(thread) = thread::current()
+        {
+            self.node = thread.scope().node.load(Ordering::Relaxed) | PART;
+        }
+    }
+
+    /// A call that was begun is followed to its end, whatever the mode is now.
+    #[inline(never)]
+    fn later_poll(&self) -> Frame {
+        let Some(thread) = thread::unoccupied() else {
+            return self.later_poll_slowly();
+        };
+        match thread.nodes.get(self.node as usize) {
+            Some(row) if row.node.load(Ordering::Relaxed) == self.node => match Frame::try_push(thread, row) {
+                Some(frame) => {
+                    frame.set_waiting(self.waiting);
+                    frame
+                }
+                None => self.later_poll_slowly(),
+            },
+            _ => self.later_poll_slowly(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn later_poll_slowly(&self) -> Frame {
+        let entered = recording_thread().and_then(|thread| Some((thread, thread.node_row(self.node & !PART)?)));
+        let Some((thread, row)) = entered else {
+            return Frame::NOTHING;
+        };
+        if self.node & PART != 0 {
+            return Frame::push_part(thread, row);
+        }
+        // LIMIT: polled inside another call of its own node (or too deep), the call has no figures for this poll.
+        let frame = Frame::push(thread, row);
+        frame.set_waiting(self.waiting);
+        frame
+    }
+
+    /// The call has ended without its figures.
+    #[cold]
+    fn give_up(&mut self, thread: Option<&ThreadState>) {
+        self.node = 0;
+        if let Some(entry) = waiting::get(self.waiting) {
+            call::abandon(thread, entry.stamp());
+            waiting::put(thread, self.waiting);
+            self.waiting = 0;
+        }
+    }
+}
+
+/// One poll of an async call; on drop the thread goes back to what it did before.
+pub(crate) struct PollGuard<'call> {
+    frame: Frame,
+    call: &'call mut CallState,
+    is_last: bool,
+    _not_send: PhantomData<*const ()>,
+}
+
+/// Enters the scope of an async call for one poll. The call's node is fixed at its first.
+#[inline]
+pub(crate) fn enter_poll<'call>(site: &'static ScopeSite, call: &'call mut CallState) -> PollGuard<'call> {
+    let frame = if call.is_open() {
+        call.later_poll()
+    } else {
+        call.first_poll(site)
+    };
+    PollGuard {
+        frame,
+        call,
+        is_last: false,
+        _not_send: PhantomData,
+    }
+}
+
+impl PollGuard<'_> {
+    /// The call ends with this poll.
+    #[inline(always)]
+    pub(crate) fn is_last(&mut self) {
+        self.is_last = true;
+    }
+}
+
+impl Drop for PollGuard<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if !self.is_last {
+            leave_poll(self.frame, self.call);
+        } else if self.call.is_open() {
+            end_call(self.frame, self.call);
+        }
+    }
+}
+
+/// The end of a poll that is not the last.
+#[inline(never)]
+fn leave_poll(frame: Frame, call: &mut CallState) {
+    match frame.entered() {
+        Some(entered) if entered.is_innermost() && !entered.is_opened() => {
+            entered.leave_unopened();
+            entered.set_waiting(0);
+        }
+        Some(entered) if entered.is_innermost() => leave_opened_poll(entered, call),
+        _ => end_poll_slowly(frame, call),
+    }
+}
+
+/// The end of the last poll.
+#[inline(never)]
+fn end_call(frame: Frame, call: &mut CallState) {
+    let Some(entered) = frame.entered().filter(Entered::is_innermost) else {
+        end_poll_slowly(frame, call);
+        return call.give_up(thread::current());
+    };
+    call.node = 0;
+    if !entered.is_opened() {
+        if call.waiting == 0 {
+            entered.leave_unopened();
+            return entered.row.completed.add(1);
+        }
+        frame::open_calls(entered.thread);
+    }
+    let measured = entered.leave_opened();
+    let (figures, own_bytes, _) = call.add_up(&measured);
+    if call.waiting != 0 {
+        waiting::put(Some(entered.thread), call.waiting);
+        call.waiting = 0;
+    }
+    entered.end_call(&figures, own_bytes, measured.net);
+}
+
+/// The end of a poll that was no call of its own, or was left before.
+#[cold]
+#[inline(never)]
+fn end_poll_slowly(frame: Frame, call: &mut CallState) {
+    match frame.entered() {
+        Some(entered) => {
+            let thread = entered.thread;
+            entered.leave_out_of_order();
+            call.give_up(Some(thread));
+        }
+        None if frame.is_part() => frame.leave_part(),
+        None if frame.is_nothing() => {}
+        None => call.give_up(thread::current()),
+    }
+}
+
+impl CallState {
+    /// Figures of the whole call after a poll, its own bytes, and its `net`.
+    fn add_up(&self, poll: &Measured) -> (Figures, i64, i64) {
+        let (allocations, bytes, net, peak) = waiting::get(self.waiting).map_or((0, 0, 0, 0), |entry| {
+            (
+                entry.allocations.get(),
+                entry.bytes.get(),
+                entry.net.signed(),
+                entry.peak.signed(),
+            )
+        });
+        let figures = Figures {
+            allocations: allocations + poll.allocations,
+            bytes: bytes + poll.bytes,
+            peak: peak.max(net + poll.peak).max(0) as u64,
+        };
+        // The thread's correction began as the own bytes of the polls before.
+        (figures, poll.correction + poll.net, net + poll.net)
+    }
+}
+
+fn leave_opened_poll(entered: Entered, call: &mut CallState) {
+    let thread = entered.thread;
+    let measured = entered.leave_opened();
+    let stamp = thread.stamp();
+    let (figures, own_bytes, net) = call.add_up(&measured);
+    let known = waiting::get(call.waiting).map(|entry| (call.waiting, entry));
+    let Some((index, entry)) = known.or_else(|| waiting::take(thread)) else {
+        // LIMIT: no memory to remember the call by: it ends here, and goes on as a part of the one around.
+        LOSSES.unmeasured_calls.add_shared(1);
+        call.node |= PART;
+        return entered.end_call(&figures, own_bytes, measured.net);
+    };
+    call.waiting = index;
+    entry.set_stamp(stamp);
+    entry.own_bytes.set(own_bytes as u64);
+    entry.allocations.set(figures.allocations);
+    entry.bytes.set(figures.bytes);
+    entry.net.set(net as u64);
+    entry.peak.set(figures.peak);
+    entered.resume_outer(0, measured.net);
+    if stamp.is_recorded() {
+        if thread.own_bits.get() == LAZY_BITS {
+            // The call around must hear of what others free while this one waits.
+            thread.go_on_with(call::open(thread));
+        }
+        call::suspend(stamp, thread.stamp());
+    }
+}
+
+/// One poll of a call that comes and goes with it: for spans, which are left in any order.
+#[cfg(feature = "tracing")]
+pub(super) struct OwnedPoll {
+    frame: Frame,
+    call: CallState,
+}
+
+#[cfg(feature = "tracing")]
+impl OwnedPoll {
+    /// Goes on with `call`, or begins it in `node`.
+    pub(super) fn enter(node: u32, mut call: CallState) -> Self {
+        let frame = if call.is_open() {
+            call.later_poll()
+        } else {
+            let entered = usable_thread().and_then(|thread| Some((thread, thread.node_row(node)?)));
+            entered.map_or(Frame::NOTHING, |(thread, row)| {
+                row.entered.add(1);
+                let frame = Frame::push(thread, row);
+                call.begin(&frame);
+                frame
+            })
+        };
+        Self { frame, call }
+    }
+
+    /// Hands the call back: an open one, or a new one if it ended with this poll.
+    pub(super) fn leave(mut self, is_last: bool) -> CallState {
+        if !is_last {
+            leave_poll(self.frame, &mut self.call);
+        } else if self.call.is_open() {
+            end_call(self.frame, &mut self.call);
+        }
+        self.call
+    }
+}
