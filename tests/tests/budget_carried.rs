@@ -176,7 +176,10 @@ fn nested_measurements_on_other_threads_are_part_of_the_outer_one_and_of_no_othe
             thread.join().expect("no panic")
         })
     });
-    assert!(inner.retained_bytes >= 31 && outer.bytes >= inner.bytes + 64);
+    assert!(
+        inner.retained_bytes >= 31 && outer.bytes >= inner.bytes + 64,
+        "{inner:?} {outer:?}"
+    );
     assert!(outer.allocations > inner.allocations);
 }
 

@@ -39,7 +39,6 @@ pub(crate) struct Shared {
 
 #[derive(Debug, Default)]
 struct CarriedCalls {
-    made: usize,
     /// Calls between two pieces of work, and the node that they run in.
     waiting: Vec<(Option<Place>, CarriedCall)>,
 }
@@ -159,13 +158,11 @@ impl Shared {
                 drop(carried);
                 return Some((place, call.enter()));
             }
-            let index = carried.made;
-            carried.made += 1;
             drop(carried);
             let state = spare_states()
                 .pop()
                 .unwrap_or_else(|| Box::leak(Box::new(CallState::NEW)));
-            let call = CarriedCall::new(index, state);
+            let call = CarriedCall::new(state);
             if call.is_none() {
                 self.overflow.store(true, Ordering::Relaxed);
             }

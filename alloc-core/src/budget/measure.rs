@@ -186,7 +186,7 @@ impl Begun {
             }
             if self.shared.has_overflown() {
                 return Err(refused(
-                    "more than 256 pieces of carried work ran at once; carry larger pieces of work",
+                    "more than 1024 pieces of carried work ran at once; carry fewer and larger ones",
                 ));
             }
             if calls.completed != 1 {

@@ -15,8 +15,8 @@ use super::thread::{self, ThreadState};
 
 /// Measurements that can exist at once.
 pub(crate) const MAX_MEASUREMENTS: usize = 512;
-/// Pieces of carried work that can run at once in one measurement.
-pub(crate) const MAX_CARRIED: usize = 256;
+/// Pieces of carried work that can run at once, in all measurements.
+pub(crate) const MAX_CARRIED: usize = 1024;
 
 static SITES: [ScopeSite; MAX_MEASUREMENTS] = sites("measurement");
 static CARRIED: [ScopeSite; MAX_CARRIED] = sites("carried work");
@@ -36,8 +36,31 @@ const fn sites<const N: usize>(name: &'static str) -> [ScopeSite; N] {
 }
 
 const WORDS: usize = MAX_MEASUREMENTS / 64;
+const CARRIED_WORDS: usize = MAX_CARRIED / 64;
 static TAKEN: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
 static USED: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+/// Taken apart from each other in all measurements: a node inside another one of the same scope would be that one.
+static CARRIED_TAKEN: [AtomicU64; CARRIED_WORDS] = [const { AtomicU64::new(0) }; CARRIED_WORDS];
+
+/// Takes the first bit that is not set.
+fn take_bit(words: &[AtomicU64]) -> Option<usize> {
+    for (at, word) in words.iter().enumerate() {
+        // ORDERING: Acquire: pairs with the Release in `give_bit`: what the last user did is over.
+        let before = word.fetch_update(Ordering::Acquire, Ordering::Relaxed, |bits| {
+            Some(bits | bits.checked_add(1)?)
+        });
+        if let Ok(before) = before {
+            return Some(at * 64 + before.trailing_ones() as usize);
+        }
+    }
+    None
+}
+
+fn give_bit(words: &[AtomicU64], index: usize) {
+    if let Some(word) = words.get(index / 64) {
+        word.fetch_and(!(1 << (index % 64)), Ordering::Release);
+    }
+}
 
 /// A scope site that one measurement has for itself until this is dropped.
 #[derive(Debug)]
@@ -51,22 +74,14 @@ pub(crate) struct Lease {
 impl Lease {
     /// The first site that is free; `None` when all are taken.
     pub(crate) fn take() -> Option<Self> {
-        for (at, word) in TAKEN.iter().enumerate() {
-            // ORDERING: Acquire: pairs with the Release in `drop`: what the last user did is over.
-            let before = word.fetch_update(Ordering::Acquire, Ordering::Relaxed, |bits| {
-                Some(bits | bits.checked_add(1)?)
-            });
-            let Ok(before) = before else { continue };
-            let bit = before.trailing_ones();
-            let index = at * 64 + bit as usize;
-            let was_used = USED.get(at)?.fetch_or(1 << bit, Ordering::Relaxed);
-            return Some(Self {
-                site: SITES.get(index)?,
-                index,
-                is_used: was_used & (1 << bit) != 0,
-            });
-        }
-        None
+        let index = take_bit(&TAKEN)?;
+        let bit = 1 << (index % 64);
+        let was_used = USED.get(index / 64)?.fetch_or(bit, Ordering::Relaxed);
+        Some(Self {
+            site: SITES.get(index)?,
+            index,
+            is_used: was_used & bit != 0,
+        })
     }
 
     pub(crate) fn site(&self) -> &'static ScopeSite {
@@ -81,9 +96,7 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        if let Some(word) = TAKEN.get(self.index / 64) {
-            word.fetch_and(!(1 << (self.index % 64)), Ordering::Release);
-        }
+        give_bit(&TAKEN, self.index);
     }
 }
 
@@ -205,18 +218,21 @@ pub(crate) struct CarriedCall {
     /// INVARIANT: from `new`, valid for ever, and used through this value alone.
     state: NonNull<CallState>,
     site: &'static ScopeSite,
+    index: usize,
 }
 
 // SAFETY: `state` blocks the auto trait; it is this value's alone, and a `CallState` may move between threads.
 unsafe impl Send for CarriedCall {}
 
 impl CarriedCall {
-    /// The `index`-th of a measurement. `state` is used again once the call has ended.
-    pub(crate) fn new(index: usize, state: &'static mut CallState) -> Option<Self> {
+    /// `None` when too many are running. `state` is used again once the call has ended.
+    pub(crate) fn new(state: &'static mut CallState) -> Option<Self> {
+        let index = take_bit(&CARRIED_TAKEN)?;
         *state = CallState::NEW;
         Some(Self {
             state: NonNull::from(state),
             site: CARRIED.get(index)?,
+            index,
         })
     }
 
@@ -242,6 +258,7 @@ impl CarriedCall {
             let mut poll = enter::enter_poll(self.site, state);
             poll.is_last();
         }
+        give_bit(&CARRIED_TAKEN, self.index);
         (place.map(Place::calls).unwrap_or_default().since(before), state)
     }
 }
