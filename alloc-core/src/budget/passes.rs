@@ -144,7 +144,7 @@ pub(crate) fn compare(before: &[SiteUsage], now: &[SiteUsage]) -> Vec<More> {
             });
         }
     }
-    more.sort_by(|a, b| (b.bytes, b.allocations).cmp(&(a.bytes, a.allocations)));
+    more.sort_by_key(|more| std::cmp::Reverse((more.bytes, more.allocations)));
     more
 }
 

@@ -44,16 +44,17 @@ impl TestSettings<'_> {
     /// # Panics
     /// With an explanation when the budget was not kept, or the reason when it is not known.
     #[track_caller]
-    fn finish<R>(&self, value: R, usages: Result<Usage, Error>) -> R {
-        let outcome = match usages {
-            Ok(usage) => match self.recorded {
-                Some(recorded) => judge_recorded(self.subject, recorded, &usage),
-                None => judge(self.subject, &usage, self.checks),
-            },
-            Err(error) => Err(format!(
+    fn finish<R>(&self, measured: Result<(R, Usage), Error>) -> R {
+        let (value, usage) = match measured {
+            Ok(measured) => measured,
+            Err(error) => panic!(
                 "{}:{}: {}: {error}",
                 self.subject.file, self.subject.line, self.subject.what
-            )),
+            ),
+        };
+        let outcome = match self.recorded {
+            Some(recorded) => judge_recorded(self.subject, recorded, &usage),
+            None => judge(self.subject, &usage, self.checks),
         };
         match outcome {
             Ok(()) => value,
@@ -101,12 +102,7 @@ fn smallest(best: Option<Usage>, usage: Usage) -> Usage {
 /// A test that is measured once, without warming up.
 #[track_caller]
 pub fn run_once<R>(settings: &TestSettings<'_>, body: impl FnOnce() -> R) -> R {
-    match measure(body) {
-        Ok((value, usage)) => settings.finish(value, Ok(usage)),
-        Err(error) => match settings.finish((), Err(error)) {
-            () => unreachable!("an error is never passed over"),
-        },
-    }
+    settings.finish(measure(body))
 }
 
 /// A test that can be run several times.
@@ -124,16 +120,13 @@ fn repeat<R>(settings: &TestSettings<'_>, mut sample: impl FnMut() -> Result<(R,
     let mut left = settings.samples.max(1);
     loop {
         let (value, usage) = match sample() {
-            Ok(found) => found,
-            Err(error) => panic!(
-                "{}:{}: {}: {error}",
-                settings.subject.file, settings.subject.line, settings.subject.what
-            ),
+            Ok(measured) => measured,
+            Err(error) => return settings.finish(Err(error)),
         };
         let usage = inside_tracker(|| smallest(best.take(), usage));
         left -= 1;
         if left == 0 {
-            return settings.finish(value, Ok(usage));
+            return settings.finish(Ok((value, usage)));
         }
         best = Some(usage);
     }
@@ -141,12 +134,7 @@ fn repeat<R>(settings: &TestSettings<'_>, mut sample: impl FnMut() -> Result<(R,
 
 /// A test that another attribute runs in an async runtime of its own.
 pub async fn run_future<F: Future>(settings: &TestSettings<'_>, body: F) -> F::Output {
-    match measure_async(body).await {
-        Ok((value, usage)) => settings.finish(value, Ok(usage)),
-        Err(error) => match settings.finish((), Err(error)) {
-            () => unreachable!("an error is never passed over"),
-        },
-    }
+    settings.finish(measure_async(body).await)
 }
 
 /// An async test in a Tokio runtime made for it, whose threads all count.
