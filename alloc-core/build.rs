@@ -18,6 +18,24 @@ fn main() {
         println!("cargo::rustc-check-cfg=cfg({backend})");
     }
     println!("cargo::rustc-cfg={}", backend());
+    // For budgets that hold for one toolchain only.
+    println!("cargo::rustc-env=ALLOCSCOPE_RUSTC={}", toolchain());
+}
+
+/// `rustc 1.95.0`.
+fn toolchain() -> String {
+    let compiler = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
+    let output = std::process::Command::new(compiler).arg("--version").output();
+    let text = output.map_or_else(
+        |_| String::new(),
+        |output| String::from_utf8_lossy(&output.stdout).into_owned(),
+    );
+    let words: Vec<&str> = text.split_whitespace().take(2).collect();
+    if words.len() == 2 {
+        words.join(" ")
+    } else {
+        "rustc unknown".to_owned()
+    }
 }
 
 fn backend() -> &'static str {

@@ -49,7 +49,7 @@ impl Snapshot {
 }
 
 /// Asks the global allocator for memory and looks whether our gate saw it. The caller is inside the tracker.
-fn is_installed() -> bool {
+pub(crate) fn is_installed() -> bool {
     static PROVEN: AtomicBool = AtomicBool::new(false);
     if PROVEN.load(Ordering::Relaxed) {
         return true;
@@ -82,6 +82,20 @@ struct Sum {
 }
 
 impl Sum {
+    fn subtract(&mut self, before: &Self) {
+        for (now, before) in [
+            (&mut self.allocations, before.allocations),
+            (&mut self.granted_bytes, before.granted_bytes),
+            (&mut self.frees, before.frees),
+            (&mut self.released_bytes, before.released_bytes),
+            (&mut self.reallocations, before.reallocations),
+            (&mut self.handed_over, before.handed_over),
+            (&mut self.copied_bytes, before.copied_bytes),
+        ] {
+            *now = now.wrapping_sub(before);
+        }
+    }
+
     fn add_free_side(&mut self, row: &Row) {
         self.frees = self.frees.wrapping_add(row.frees.read());
         self.handed_over = self.handed_over.wrapping_add(row.handed_over.read());
@@ -342,6 +356,7 @@ fn collect() -> Snapshot {
         was_off: settings::was_off(),
         totals,
         peak_bytes,
+        budgets: crate::budget::exceeded(),
         scopes: nodes,
         stacks,
         frames,
@@ -363,6 +378,123 @@ fn collect() -> Snapshot {
             unmeasured_calls: LOSSES.unmeasured_calls.read(),
         },
         contexts,
+    }
+}
+
+/// What one context counted before a measurement began on a site that others have used.
+pub(crate) struct Baseline(HashMap<u32, Sum>);
+
+/// The figures of all contexts below the nodes of `scope`, by context.
+fn sums_inside(scope: u32) -> HashMap<u32, Sum> {
+    // Asked once: other threads make nodes meanwhile.
+    let nodes = scope::node_count();
+    let mut is_inside = vec![false; nodes as usize];
+    for node in ScopeNodeId::TRACKER.0 + 1..nodes {
+        let Some(info) = scope::node_info(node) else { continue };
+        is_inside[node as usize] = info.scope() == scope || is_inside[info.parent() as usize];
+    }
+    let registry = Registry::lock();
+    registry.fold_ended();
+    let mut sums = HashMap::new();
+    for id in 0..context::count() {
+        let Some(node) = context::node_of(ContextId(id)) else {
+            continue;
+        };
+        if !is_inside.get(node as usize).is_some_and(|&inside| inside) {
+            continue;
+        }
+        let mut sum = Sum::default();
+        let mut add = |row: &Row, copied: u64| {
+            sum.add_free_side(row);
+            sum.add_allocation_side(row);
+            sum.copied_bytes += copied;
+        };
+        for thread in registry.threads() {
+            if let Some(row) = thread.rows.get(id as usize) {
+                let copied = thread.growth.get(id as usize).map_or(0, |row| row.copied_bytes.read());
+                add(row, copied);
+            }
+        }
+        if let Some(row) = thread::shared_row(ContextId(id)) {
+            add(row, thread::shared_copied_bytes(ContextId(id)));
+        }
+        sums.insert(id, sum);
+    }
+    sums
+}
+
+impl Baseline {
+    /// For a site that nobody has used.
+    pub(crate) fn empty() -> Self {
+        Self(HashMap::new())
+    }
+
+    /// What the nodes of `scope` have counted so far. The caller is inside the tracker.
+    pub(crate) fn read(scope: u32) -> Self {
+        Self(sums_inside(scope))
+    }
+
+    /// What was counted below the nodes of `scope` since, as a snapshot of these contexts alone. The caller is inside the tracker.
+    pub(crate) fn snapshot_since(&self, scope: u32, peak_bytes: u64) -> Snapshot {
+        stack::sync_with_loader();
+        let mut sums: Vec<(u32, Sum)> = sums_inside(scope).into_iter().collect();
+        sums.sort_unstable_by_key(|&(id, _)| id);
+        for (id, sum) in &mut sums {
+            if let Some(before) = self.0.get(id) {
+                sum.subtract(before);
+            }
+        }
+        let nodes = read_nodes(&[]);
+        let mut snapshot = empty_snapshot(nodes, peak_bytes);
+        let mut stacks = StackTable::new();
+        for (id, sum) in sums {
+            let counters = sum.counters();
+            let Some(info) = context::info(ContextId(id)) else {
+                continue;
+            };
+            if counters.total_allocations == 0 && counters.total_reallocations == 0 {
+                continue;
+            }
+            add_counters(&mut snapshot.totals, &counters);
+            snapshot.contexts.push(Context {
+                scope: ScopeNodeId(info.node()),
+                stack: (!info.frames().is_empty()).then(|| stacks.intern(info)),
+                counters,
+                older: Vec::new(),
+            });
+        }
+        (snapshot.stacks, snapshot.frames, snapshot.modules) = stacks.finish();
+        snapshot
+    }
+}
+
+/// A snapshot of no contexts.
+fn empty_snapshot(nodes: Vec<ScopeNode>, peak_bytes: u64) -> Snapshot {
+    Snapshot {
+        schema_version: SCHEMA_VERSION,
+        process: process_info(),
+        taken_at_unix_ms: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64),
+        uptime_ms: settings::uptime_ns() / 1_000_000,
+        epoch: epoch::current(),
+        epochs_exact: false,
+        mode: settings::mode().to_string(),
+        was_off: settings::was_off(),
+        totals: Counters::default(),
+        peak_bytes,
+        budgets: Vec::new(),
+        scopes: nodes,
+        contexts: Vec::new(),
+        stacks: Vec::new(),
+        frames: Vec::new(),
+        modules: Vec::new(),
+        tracker: TrackerStats {
+            tracker_bytes: arena::used() as u64,
+            tracker_bytes_limit: arena::limit() as u64,
+            threads: u64::from(thread::count()),
+            ..TrackerStats::default()
+        },
     }
 }
 
@@ -491,6 +623,37 @@ impl StackTable {
 
     fn finish(self) -> (Vec<Stack>, Vec<Frame>, Vec<Module>) {
         (self.stacks, self.frames, self.used_modules)
+    }
+}
+
+/// The call stack of a context, as a snapshot of nothing else; `None` for a context without one. The caller is inside the tracker.
+pub(crate) fn snapshot_of_context(context: u32, bytes: u64) -> Option<Snapshot> {
+    stack::sync_with_loader();
+    let info = context::info(ContextId(context)).filter(|_| context != 0)?;
+    let mut snapshot = empty_snapshot(read_nodes(&[]), 0);
+    let mut stacks = StackTable::new();
+    snapshot.contexts.push(Context {
+        scope: ScopeNodeId(info.node()),
+        stack: (!info.frames().is_empty()).then(|| stacks.intern(info)),
+        counters: Counters {
+            total_allocations: 1,
+            total_bytes: bytes,
+            ..Counters::default()
+        },
+        older: Vec::new(),
+    });
+    (snapshot.stacks, snapshot.frames, snapshot.modules) = stacks.finish();
+    snapshot.resolve();
+    Some(snapshot)
+}
+
+/// Says on stderr which allocation was made where none may be; the record side ends the program after it.
+pub(crate) fn on_denied(context: u32, size: usize) {
+    let _inside = InTracker::enter();
+    // Nothing may unwind out of an allocator.
+    let text = std::panic::catch_unwind(|| crate::budget::denied_text(1, context, size as u64));
+    if let Ok(text) = text {
+        sys::write_stderr(format!("allocscope: {text}\n").as_bytes());
     }
 }
 

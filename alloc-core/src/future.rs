@@ -14,6 +14,7 @@ use core::task::{Context, Poll};
 #[cfg(feature = "stream")]
 use futures_core::Stream;
 
+use crate::budget::{CallBudget, CallCheck};
 use crate::carry::ScopeHandle;
 use crate::record::enter::{self, CallState};
 use crate::record::scope::ScopeSite;
@@ -237,5 +238,59 @@ impl<T> Drop for InScope<T> {
         let _entered = self.handle.enter();
         // SAFETY: dropped here and nowhere else, in place, and not used again.
         unsafe { ManuallyDrop::drop(&mut self.inner) };
+    }
+}
+
+/// A [`TrackedFuture`] whose call has a budget.
+#[must_use = "futures do nothing unless polled"]
+pub struct BudgetedFuture<F> {
+    check: CallCheck,
+    /// INVARIANT: structurally pinned, never moved once pinned, and dropped only in `Drop`.
+    tracked: ManuallyDrop<TrackedFuture<F>>,
+}
+
+impl<F> core::fmt::Debug for BudgetedFuture<F> {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("BudgetedFuture")
+            .field("tracked", &self.tracked)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Runs every poll of `future` inside the scope of `site`, and checks the whole call against `budget` when it ends or is dropped.
+#[inline]
+pub fn track_with_budget<F: Future>(
+    site: &'static ScopeSite,
+    budget: &'static CallBudget,
+    future: F,
+) -> BudgetedFuture<F> {
+    BudgetedFuture {
+        check: CallCheck::new(budget),
+        tracked: ManuallyDrop::new(track(site, future)),
+    }
+}
+
+impl<F: Future> Future for BudgetedFuture<F> {
+    type Output = F::Output;
+
+    #[inline]
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        // SAFETY: `tracked` is not moved out of: it is pinned again at once, and the other field is not pinned.
+        let this = unsafe { self.get_unchecked_mut() };
+        let site = this.tracked.site;
+        // SAFETY: `this` was pinned and `tracked` is structurally pinned: see its INVARIANT.
+        let tracked = unsafe { Pin::new_unchecked(&mut *this.tracked) };
+        this.check.around(site, || tracked.poll(context))
+    }
+}
+
+impl<F> Drop for BudgetedFuture<F> {
+    fn drop(&mut self) {
+        let site = self.tracked.site;
+        let tracked = &mut self.tracked;
+        self.check.around(site, || {
+            // SAFETY: dropped here and nowhere else, in place, and not used again.
+            unsafe { ManuallyDrop::drop(tracked) };
+        });
     }
 }

@@ -34,6 +34,7 @@
 //! |---|---|
 //! | `stream` | `track_stream!` and `CarryStream` |
 //! | `tokio` | [`carry`]`::tokio`: tasks that stay in the scope that spawned them |
+//! | `budgets` | `#[allocation_test]` without limits: they stand in a checked-in file |
 //! | `rayon` | [`carry`]`::rayon`: jobs that do |
 //! | `tracing` | `tracing::layer()`: the spans of a program that is instrumented for `tracing` become scopes |
 //!
@@ -52,6 +53,7 @@
 // So that the paths the macro writes mean this crate inside it, too.
 extern crate self as alloc_core;
 
+pub mod budget;
 pub mod carry;
 mod control;
 mod future;
@@ -65,7 +67,7 @@ mod symbolize;
 pub mod tracing;
 mod turn;
 
-pub use alloc_macros::{track_memory, tracked};
+pub use alloc_macros::{allocation_test, track_memory, tracked};
 #[cfg(feature = "stream")]
 pub use carry::CarryStream;
 pub use carry::{CarryFuture, EnteredScope, InScope, ScopeHandle, current};
@@ -77,6 +79,9 @@ pub use record::settings::{Mode, UnknownMode, mode, set_mode};
 
 /// What the record side runs when the program ends; it knows nothing else of the read side.
 static AT_EXIT: extern "C" fn() = control::at_exit;
+
+/// What the record side runs when an allocation is made where that aborts the program.
+static ON_DENIED: fn(u32, usize) = control::on_denied;
 
 /// Enters a scope that lasts until the returned [`ScopeGuard`] is dropped.
 ///
@@ -160,7 +165,12 @@ macro_rules! track_stream {
 /// For code that our macros write; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
-    pub use crate::future::{TrackedFuture, track};
+    #[cfg(feature = "tokio")]
+    pub use crate::budget::run_in_runtime;
+    pub use crate::budget::{Amount, Check, Limit, Metric, Subject, check, within};
+    pub use crate::budget::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
+    pub use crate::budget::{Recorded, TestSettings, run, run_future, run_once, without_crate};
+    pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]
     pub use crate::future::{TrackedStream, track_stream};
     pub use crate::record::enter::{ScopeGuard, enter, no_scope};

@@ -29,6 +29,8 @@ mod futures;
 mod item;
 mod loops;
 mod names;
+mod test_args;
+mod test_expand;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -180,5 +182,48 @@ fn run(args: TokenStream, item: TokenStream, tracking: Tracking) -> syn::Result<
             Err(error)
         }
         (Err(error), Ok(_)) | (Ok(_), Err(error)) => Err(error),
+    }
+}
+
+/// A test whose allocations have a budget: this test's own, and none of its neighbours', however many run at once.
+///
+/// `#[allocation_test(allocations <= 12, bytes <= "4 KiB", peak < 2048, retained == 0)]` takes the limits of `assert_budget!`;
+/// `allocations = 12` means at most 12. Without any limit, they stand in `budgets/<test target>.toml` (feature `budgets` of
+/// alloc-core). What the test returns is dropped after it was measured.
+///
+/// It makes the function a test, unless an attribute below does: put it above `#[test]`, `#[tokio::test]` or `#[rstest]`. An `async fn` that
+/// is no test yet gets a multi-thread Tokio runtime of its own (feature `tokio`), whose threads all count: plain `tokio::spawn` and
+/// `spawn_blocking` are part of the test. Below `#[tokio::test]` only work that scope handles carry is.
+///
+/// # Arguments
+/// - limits: see above.
+/// - `warm_up`: run the test once before it is measured, for what is made once and kept.
+/// - `samples = 5`: measure so often, and judge the smallest of each figure. For tests on shared state that cannot be had alone.
+/// - `workers = 2`: worker threads of an async test's runtime.
+/// - `crate = path`: where `alloc_core` is to be found.
+///
+/// # Errors
+/// A function with arguments cannot be run more than once; the errors of the compiler say what to write.
+///
+/// # Examples
+/// ```
+/// use alloc_core::{TrackingAllocator, allocation_test};
+///
+/// #[global_allocator]
+/// static ALLOC: TrackingAllocator = TrackingAllocator::new();
+///
+/// #[allocation_test(allocations <= 1, bytes <= "1 KiB", retained == 0)]
+/// fn squares_take_one_block() {
+///     assert_eq!((0..100_u64).map(|n| n * n).collect::<Vec<_>>().len(), 100);
+/// }
+/// # fn main() {}
+/// ```
+#[proc_macro_attribute]
+pub fn allocation_test(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    let item = TokenStream::from(item);
+    let expanded = test_args::TestArgs::parse(args.into()).and_then(|args| test_expand::expand(&args, item.clone()));
+    match expanded {
+        Ok(expanded) => expanded.into(),
+        Err(error) => fallback::error_beside_item(&error, item).into(),
     }
 }

@@ -7,6 +7,7 @@
 
 use core::fmt;
 
+use crate::budget::carried::{Token, Work};
 use crate::ids::ScopeNodeId;
 use crate::record::carried::{self, PartGuard};
 
@@ -17,6 +18,8 @@ use crate::record::carried::{self, PartGuard};
 pub struct ScopeHandle {
     /// `None`: nothing was recorded where the handle was made.
     node: Option<ScopeNodeId>,
+    /// The measurement that the work counts for.
+    measurement: Token,
 }
 
 /// The scope that the calling thread is in.
@@ -61,6 +64,7 @@ impl ScopeHandle {
     fn capture() -> Self {
         Self {
             node: carried::current_node(),
+            measurement: Token::here(),
         }
     }
 
@@ -73,8 +77,11 @@ impl ScopeHandle {
     /// About 100 instructions for entering and leaving; a dozen in mode `off`.
     #[inline]
     pub fn enter(&self) -> EnteredScope {
+        // The scope first: what is measured of the work lies in it.
+        let scope = carried::enter_node(self.node);
         EnteredScope {
-            _scope: carried::enter_node(self.node),
+            _work: self.measurement.enter(),
+            _scope: scope,
         }
     }
 
@@ -161,5 +168,7 @@ impl fmt::Debug for ScopeHandle {
 #[must_use = "the scope is left when the guard is dropped: bind it to a name (`_` alone drops it at once)"]
 #[derive(Debug)]
 pub struct EnteredScope {
+    // Dropped in this order.
+    _work: Work,
     _scope: PartGuard,
 }

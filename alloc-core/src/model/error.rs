@@ -19,7 +19,10 @@ struct Inner {
 }
 
 enum Kind {
-    NotInstalled,
+    /// What failed: "take a snapshot", "measure".
+    NotInstalled(&'static str),
+    /// A measurement that would have lied: why.
+    NotMeasured(String),
     Io {
         action: &'static str,
         source: std::io::Error,
@@ -40,7 +43,17 @@ enum Kind {
 impl Error {
     /// No `TrackingAllocator` answered the probe allocation.
     pub(crate) fn not_installed() -> Self {
-        Self::new(Kind::NotInstalled)
+        Self::new(Kind::NotInstalled("take a snapshot"))
+    }
+
+    /// The same for a measurement.
+    pub(crate) fn not_installed_to_measure() -> Self {
+        Self::new(Kind::NotInstalled("measure"))
+    }
+
+    /// A measurement is refused; the text continues "failed to measure: " and says what to do.
+    pub(crate) fn not_measured(reason: String) -> Self {
+        Self::new(Kind::NotMeasured(reason))
     }
 
     /// `action` continues "failed to": "read", "write".
@@ -81,7 +94,13 @@ impl Error {
 
     /// True when no `TrackingAllocator` is this program's global allocator.
     pub fn is_not_installed(&self) -> bool {
-        matches!(self.0.kind, Kind::NotInstalled)
+        matches!(self.0.kind, Kind::NotInstalled(_))
+    }
+
+    /// True when a measurement would have given wrong figures and was refused: tracking was off, events were lost, or carried
+    /// work was still running.
+    pub fn is_not_measured(&self) -> bool {
+        matches!(self.0.kind, Kind::NotMeasured(_))
     }
 
     /// True when the operating system refused to read or write.
@@ -130,11 +149,13 @@ impl fmt::Display for Error {
             None => Ok(()),
         };
         match &self.0.kind {
-            Kind::NotInstalled => f.write_str(
-                "failed to take a snapshot: no TrackingAllocator is the global allocator of this program (a probe \
+            Kind::NotInstalled(action) => write!(
+                f,
+                "failed to {action}: no TrackingAllocator is the global allocator of this program (a probe \
                  allocation was not seen); add to the binary:\n    #[global_allocator]\n    static ALLOC: \
                  alloc_core::TrackingAllocator = alloc_core::TrackingAllocator::new();",
             ),
+            Kind::NotMeasured(reason) => write!(f, "failed to measure: {reason}"),
             Kind::Io { action, source } => {
                 write!(f, "failed to {action}")?;
                 named(f)?;
@@ -181,7 +202,8 @@ impl fmt::Display for Error {
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let kind = match self.0.kind {
-            Kind::NotInstalled => "NotInstalled",
+            Kind::NotInstalled(_) => "NotInstalled",
+            Kind::NotMeasured(_) => "NotMeasured",
             Kind::Io { .. } => "Io",
             Kind::Json { .. } => "Json",
             Kind::Version { .. } => "Version",
@@ -200,7 +222,7 @@ impl std::error::Error for Error {
         match &self.0.kind {
             Kind::Io { source, .. } => Some(source),
             Kind::Json { source, .. } | Kind::Encode(source) => Some(source),
-            Kind::NotInstalled | Kind::Version { .. } | Kind::Content(_) => None,
+            Kind::NotInstalled(_) | Kind::NotMeasured(_) | Kind::Version { .. } | Kind::Content(_) => None,
         }
     }
 }

@@ -28,6 +28,7 @@ pub(crate) fn empty() -> Snapshot {
         stacks: Vec::new(),
         frames: Vec::new(),
         modules: Vec::new(),
+        budgets: Vec::new(),
         tracker: TrackerStats::default(),
     }
 }

@@ -56,8 +56,42 @@ pub struct Snapshot {
     pub frames: Vec<Frame>,
     /// Executable and libraries that frames lie in.
     pub modules: Vec<Module>,
+    /// Functions of which a call was over its budget, most such calls first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub budgets: Vec<BudgetStats>,
     /// What the tracker itself holds and lost.
     pub tracker: TrackerStats,
+}
+
+/// A function with `#[track_memory(budget(...))]` of which a call was over the budget. A limit that is `None` was not set.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct BudgetStats {
+    /// Name of the scope.
+    pub name: String,
+    /// Source file of it.
+    pub file: String,
+    /// Line in it.
+    pub line: u32,
+    /// Calls that were over one limit or several.
+    pub calls_over: u64,
+    /// Limit for requests granted in a call.
+    pub allocations: Option<u64>,
+    /// Most requests granted, of the calls that were over any limit; so with the `worst_` figures below.
+    pub worst_allocations: u64,
+    /// Limit for bytes granted in a call.
+    pub bytes: Option<u64>,
+    /// Most bytes granted.
+    pub worst_bytes: u64,
+    /// Limit for a call's peak.
+    pub peak_bytes: Option<u64>,
+    /// Largest peak.
+    pub worst_peak_bytes: u64,
+    /// Limit for what is alive at a call's end.
+    pub retained_bytes: Option<u64>,
+    /// Most retained.
+    pub worst_retained_bytes: u64,
 }
 
 /// Which run of which program a snapshot is from.

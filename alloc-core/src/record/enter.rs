@@ -231,6 +231,11 @@ impl CallState {
         self.node != 0
     }
 
+    /// The node of an open call.
+    pub(super) fn place(&self) -> Option<u32> {
+        self.is_open().then_some(self.node & !PART)
+    }
+
     #[inline(always)]
     fn first_poll(&mut self, site: &'static ScopeSite) -> Frame {
         if settings::has_no_scopes() {

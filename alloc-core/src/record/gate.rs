@@ -22,7 +22,7 @@ use super::epoch::Effect;
 use super::peak::{self, Touched};
 use super::settings::{self, Mode};
 use super::thread::{self, ThreadState};
-use super::{call, context, epoch, frame, stack};
+use super::{call, context, epoch, frame, stack, watch};
 use crate::ids::ContextId;
 
 /// How the inner allocator is asked for memory.
@@ -411,6 +411,7 @@ fn try_count_free(header: Header, size: usize) -> bool {
         && thread.try_release(size as u64);
     if is_usual {
         row.frees.add(1);
+        thread.frees.add(1);
         row.released_bytes.add(size as u64);
     }
     thread.vacate();
@@ -446,6 +447,7 @@ fn count_free_on(thread: &'static ThreadState, row: &'static Row, header: Header
         }
     }
     row.frees.add(1);
+    thread.frees.add(1);
     row.released_bytes.add(size as u64);
     thread.release(size as u64);
     if header.birth() != own_birth(thread) {
@@ -504,7 +506,9 @@ pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
 unsafe fn realloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize, new_size: usize) -> *mut u8 {
     // SAFETY: the caller's promise.
     let (granted, header) = unsafe { block::read_front(block) };
-    let event = ReallocEvent::begin();
+    let Some(event) = ReallocEvent::begin() else {
+        return ptr::null_mut();
+    };
     let (layout, new_layout) = (block::fronted_layout(size), block::fronted_layout(new_size));
     // SAFETY: `granted` came from `inner` for `layout`; the new size is that of a valid layout.
     let moved = unsafe { inner.realloc(granted, layout, new_layout.size()) };
@@ -531,7 +535,9 @@ unsafe fn realloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layo
         // SAFETY: the caller's promise; the block is untracked.
         return unsafe { realloc_untracked(inner, block, layout, new_size) };
     }
-    let event = ReallocEvent::begin();
+    let Some(event) = ReallocEvent::begin() else {
+        return ptr::null_mut();
+    };
     let new_layout = block::backed_layout(new_size, layout.align());
     // SAFETY: `block` came from `inner` for `backed_layout` of the old size; the new size is that of a valid layout.
     let moved = unsafe { inner.realloc(block, block::backed_layout(size, layout.align()), new_layout.size()) };
@@ -553,14 +559,27 @@ struct ReallocEvent {
 
 impl ReallocEvent {
     #[inline(always)]
-    fn begin() -> Self {
+    fn begin() -> Option<Self> {
         let mode = settings::mode();
-        let usual = thread::unoccupied().filter(|_| mode != Mode::Off).map(|thread| {
-            thread.occupy();
-            let (row, context) = find_row(thread, mode);
-            (thread, row, context)
-        });
-        Self { usual }
+        let Some(thread) = thread::unoccupied().filter(|_| mode != Mode::Off) else {
+            return Self::begin_unusual();
+        };
+        thread.occupy();
+        let (row, context) = find_row(thread, mode);
+        Some(Self {
+            usual: Some((thread, row, context)),
+        })
+    }
+
+    /// `None`: the thread is watched, and the request is to fail.
+    #[cold]
+    #[inline(never)]
+    fn begin_unusual() -> Option<Self> {
+        let watched = watched_thread();
+        if watched.is_some_and(|thread| thread.watch.fails_now(thread)) {
+            return None;
+        }
+        Some(Self { usual: None })
     }
 
     #[inline(always)]
@@ -623,6 +642,7 @@ fn count_realloc(
         let _ = peak::touch(thread, row, context);
     }
     thread.grant(new_size as u64);
+    thread.reallocations.add(1);
     // Received before handed over: who sees the second sees the first.
     row.reallocations.add(1);
     row.granted_bytes.add(new_size as u64);
@@ -699,9 +719,33 @@ fn alloc_unusual<A: GlobalAlloc>(inner: &A, align: usize, size: usize, fill: Fil
     if thread.is_inside() {
         return alloc_own(inner, size, align, fill, thread);
     }
+    if thread.is_watched() {
+        return alloc_watched(inner, size, align, fill, thread);
+    }
     // The thread has just been registered: the usual way is open now, and the mode may have been set by the environment.
     // SAFETY: the alignment is that of a valid layout; a smaller one was rounded up to 8, and the size is far from the limit.
     alloc(inner, unsafe { Layout::from_size_align_unchecked(size, align) }, fill)
+}
+
+/// On a thread that is watched: the usual way, unless the request is to fail.
+fn alloc_watched<A: GlobalAlloc>(
+    inner: &A,
+    size: usize,
+    align: usize,
+    fill: Fill,
+    thread: &'static ThreadState,
+) -> *mut u8 {
+    if thread.watch.fails_now(thread) {
+        return ptr::null_mut();
+    }
+    thread.watch_no_more();
+    // SAFETY: as in `alloc_unusual`.
+    let granted = alloc(inner, unsafe { Layout::from_size_align_unchecked(size, align) }, fill);
+    thread.watch_from_now_on();
+    if !granted.is_null() {
+        thread.watch.note(watch::header_of(granted, size, align), size, false);
+    }
+    granted
 }
 
 /// What the read side allocates: counted, but no part of the program.
@@ -767,11 +811,16 @@ fn count_shared(size: usize) -> Header {
 #[inline(never)]
 fn free_unusual(header: Header, size: usize) {
     match thread::current_or_register().filter(|thread| !thread.is_busy()) {
-        // Inside the tracker, or registered just now: the row is the thread's own either way.
-        Some(thread) => thread.occupied_for(|| match thread.row(header.context()) {
-            Some(row) => count_free_on(thread, row, header, size),
-            None => free_shared(header, size),
-        }),
+        // Inside the tracker, watched, or registered just now: the row is the thread's own either way.
+        Some(thread) => {
+            thread.occupied_for(|| match thread.row(header.context()) {
+                Some(row) => count_free_on(thread, row, header, size),
+                None => free_shared(header, size),
+            });
+            if thread.is_watched() && !thread.is_inside() {
+                thread.watch.note(header, size, true);
+            }
+        }
         None => free_shared(header, size),
     }
 }
@@ -798,6 +847,9 @@ fn realloc_unusual(header: Header, size: usize, new_size: usize, has_moved: bool
     let context = header.context();
     let thread = thread::current_or_register().filter(|thread| !thread.is_busy());
     let counted = thread.and_then(|thread| {
+        if let Some(watched) = watched_thread().filter(|_| settings::mode() != Mode::Off) {
+            return realloc_watched(watched, header, size, new_size, has_moved);
+        }
         thread.occupied_for(|| {
             let row = thread.row(context)?;
             Some(count_realloc(
@@ -812,6 +864,37 @@ fn realloc_unusual(header: Header, size: usize, new_size: usize, has_moved: bool
         })
     });
     counted.unwrap_or_else(|| realloc_shared(header, size, new_size, has_moved))
+}
+
+/// The calling thread, if it is watched and neither inside the tracker nor interrupted while recording.
+fn watched_thread() -> Option<&'static ThreadState> {
+    thread::current().filter(|thread| thread.is_watched() && !thread.is_inside() && !thread.is_busy())
+}
+
+/// On a thread that is watched the block passes to who reallocates it, as everywhere.
+fn realloc_watched(
+    thread: &'static ThreadState,
+    header: Header,
+    size: usize,
+    new_size: usize,
+    has_moved: bool,
+) -> Option<Header> {
+    let from = header.context();
+    let header = thread.occupied_for(|| {
+        let (row, context) = find_row(thread, settings::mode());
+        let from_row = thread.row(from)?;
+        Some(count_realloc(
+            thread,
+            (row, context),
+            (from_row, from),
+            header,
+            size,
+            new_size,
+            has_moved,
+        ))
+    })?;
+    thread.watch.note(header, new_size, false);
+    Some(header)
 }
 
 #[cold]

@@ -63,7 +63,12 @@ impl ScopeSite {
         self.id.load(Ordering::Relaxed)
     }
 
-    fn id(&'static self) -> u32 {
+    /// Name, file and line.
+    pub(crate) fn describe(&self) -> (&'static str, &'static str, u32) {
+        (self.name, self.file, self.line)
+    }
+
+    pub(super) fn id(&'static self) -> u32 {
         match self.known_id() {
             0 => self.register(),
             id => id,
@@ -228,6 +233,11 @@ pub(crate) fn site_info(id: u32) -> Option<&'static SiteInfo> {
 
 pub(crate) fn node_info(node: u32) -> Option<&'static NodeInfo> {
     entry(&NODES, node).filter(|info| info.context() != 0)
+}
+
+/// One past the largest site in use.
+pub(crate) fn site_count() -> u32 {
+    NEXT_SITE.load(Ordering::Acquire)
 }
 
 /// One past the largest node in use.

@@ -74,6 +74,7 @@ static MODE: AtomicU8 = AtomicU8::new(Mode::Exact as u8);
 /// Whether scopes are entered: only in a program whose allocator is a `TrackingAllocator`, and not in mode `off`.
 static SCOPES: AtomicBool = AtomicBool::new(false);
 static WAS_OFF: AtomicU8 = AtomicU8::new(0);
+static TIMES_OFF: AtomicU32 = AtomicU32::new(0);
 static DEPTH: AtomicU32 = AtomicU32::new(DEFAULT_DEPTH);
 static START_NS: AtomicU64 = AtomicU64::new(0);
 static PROCESS: AtomicU32 = AtomicU32::new(0);
@@ -134,6 +135,7 @@ pub(crate) fn takes_stacks() -> bool {
 pub fn set_mode(mode: Mode) {
     if mode == Mode::Off {
         WAS_OFF.store(1, Ordering::Relaxed);
+        TIMES_OFF.fetch_add(1, Ordering::Relaxed);
     }
     MODE.store(mode as u8, Ordering::SeqCst);
     decide_about_scopes();
@@ -142,6 +144,11 @@ pub fn set_mode(mode: Mode) {
 /// True when allocations may have gone unrecorded since the start.
 pub(crate) fn was_off() -> bool {
     WAS_OFF.load(Ordering::Relaxed) != 0
+}
+
+/// How often tracking was switched off: a measurement during which this changes has missed something.
+pub(crate) fn times_off() -> u32 {
+    TIMES_OFF.load(Ordering::Relaxed)
 }
 
 /// Frames kept per stack.

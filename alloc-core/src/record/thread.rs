@@ -21,6 +21,7 @@ use super::index::Lazy;
 use super::pages::{Directory, PAGE, Pool};
 use super::scope::{self, MAX_NODES, ScopeSlot};
 use super::stack::StackState;
+use super::watch::Watch;
 use super::{arena, frame, peak, settings, sys, waiting};
 use crate::ids::{ContextId, ScopeNodeId};
 
@@ -102,6 +103,8 @@ struct Occupied(AtomicU64);
 const BUSY: u64 = 1;
 /// One `InTracker` guard.
 const INSIDE: u64 = 2;
+/// The thread is watched: see `watch`. Above all guards there can be.
+const WATCHED: u64 = 1 << 32;
 
 /// Everything the tracker keeps for one thread. INVARIANT: zeroed memory is a valid, unused state.
 #[repr(C, align(64))]
@@ -125,6 +128,8 @@ pub(crate) struct ThreadState {
     pub(crate) own_bits: Counter,
     /// What `granted - released` leaves out of the running call's own bytes: releases of other calls' blocks. Signed.
     pub(crate) correction: Counter,
+    /// Blocks freed by this thread, ever.
+    pub(crate) frees: Counter,
     /// Row of the current scope node.
     scope: AtomicPtr<NodeRow>,
     pub(crate) rows: Directory<Row>,
@@ -165,6 +170,10 @@ pub(crate) struct ThreadState {
     // The rest.
     pub(crate) growth: Directory<GrowthRow>,
     pub(crate) untracked_frees: Counter,
+    pub(crate) watch: Watch,
+    /// Reallocations that this thread executed, ever, and the bytes that they copied.
+    pub(crate) reallocations: Counter,
+    pub(crate) copied_bytes: Counter,
     index: AtomicU32,
     salt: Counter,
     status: AtomicU32,
@@ -494,7 +503,19 @@ impl ThreadState {
     }
 
     pub(crate) fn is_inside(&self) -> bool {
-        self.occupied.0.load(Ordering::Relaxed) >= INSIDE
+        self.occupied.0.load(Ordering::Relaxed) % WATCHED >= INSIDE
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) & WATCHED != 0
+    }
+
+    pub(crate) fn watch_from_now_on(&self) {
+        self.occupied.0.fetch_or(WATCHED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn watch_no_more(&self) {
+        self.occupied.0.fetch_and(!WATCHED, Ordering::Relaxed);
     }
 
     /// The row of `context`, made if need be.
@@ -539,6 +560,7 @@ impl ThreadState {
 
     /// Counts bytes that a reallocation copied.
     pub(crate) fn copied(&'static self, context: ContextId, bytes: u64) {
+        self.copied_bytes.add(bytes);
         let row = match self.growth.get(context.0 as usize) {
             Some(row) => Some(row),
             // SAFETY: GROWTH_POOL holds pages of growth rows only; the caller owns this state.
@@ -773,6 +795,9 @@ fn fold(state: &'static ThreadState) {
         &state.allocations,
         &state.granted,
         &state.released,
+        &state.frees,
+        &state.reallocations,
+        &state.copied_bytes,
         &state.correction,
         &state.run_max,
         &state.call_max,

@@ -9,36 +9,36 @@ use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 
-use super::scopes;
 use super::sites::{Enclosing, Folder};
 use super::units::{WIDTH, bytes, count, duration, fit, fraction, mean_bytes, mean_count, share, wrapped};
 use super::{REPORT_VERSION, Rank, Report};
+use super::{budget, scopes};
 use crate::model::{Counters, ScopeNode, ScopeNodeId, Snapshot, TrackerStats, add_counters};
 
 /// One site: all contexts of one line and collection.
 #[derive(Clone, Default)]
-struct Row {
-    line: usize,
-    counters: Counters,
+pub(super) struct Row {
+    pub(super) line: usize,
+    pub(super) counters: Counters,
     contexts: usize,
     /// Stack of the context that weighs most.
-    stack: Option<usize>,
+    pub(super) stack: Option<usize>,
     stack_weight: u64,
     /// Bytes granted by scope, most first.
     scopes: Vec<(usize, u64)>,
 }
 
-struct Table<'a> {
-    folder: Folder<'a>,
+pub(super) struct Table<'a> {
+    pub(super) folder: Folder<'a>,
     /// Heaviest first.
-    rows: Vec<Row>,
+    pub(super) rows: Vec<Row>,
     /// Sum of the rows.
-    sum: Counters,
+    pub(super) sum: Counters,
     parents: Vec<Option<usize>>,
 }
 
 impl Rank {
-    fn of(self, counters: &Counters) -> u64 {
+    pub(super) fn of(self, counters: &Counters) -> u64 {
         match self {
             Self::Allocations => counters.total_allocations,
             Self::Bytes => counters.total_bytes,
@@ -56,7 +56,7 @@ impl Rank {
         }
     }
 
-    fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::Allocations => "allocations",
             Self::Bytes => "bytes granted",
@@ -66,7 +66,7 @@ impl Rank {
     }
 }
 
-fn table<'a>(report: &Report<'a>) -> Table<'a> {
+pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
     let snapshot = report.snapshot;
     let place: HashMap<ScopeNodeId, usize> = snapshot.scopes.iter().map(|scope| scope.id).zip(0..).collect();
     let parents: Vec<Option<usize>> = (0..)
@@ -182,6 +182,7 @@ pub(super) fn text(report: &Report<'_>, f: &mut String) -> fmt::Result {
     totals(snapshot, f)?;
     sites(report, &table, f)?;
     scope_tables(report, &table, f)?;
+    budget::exceeded(&snapshot.budgets, f)?;
     tracker(&snapshot.tracker, f)?;
     for note in notes(snapshot, &table) {
         f.write_str(&wrapped(&note, 2))?;
@@ -308,7 +309,6 @@ fn columns(figures: &[String; 6]) -> String {
 
 /// The scope that asked for most of it, or else the callers.
 fn whereabouts(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<String> {
-    const SEVERAL: usize = 2;
     if let Some(&(scope, granted)) = row.scopes.first()
         && scope > 0
     {
@@ -321,6 +321,12 @@ fn whereabouts(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<Stri
         };
         return Some(format!("in scope {path}{partly}"));
     }
+    callers(report, table, row)
+}
+
+/// The nearest callers in the user's own code.
+pub(super) fn callers(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<String> {
+    const SEVERAL: usize = 2;
     let stack = report.snapshot.stacks.get(row.stack?)?;
     let place = |symbol: &&crate::model::Symbol| {
         let path = crate::symbolize::short_path(&symbol.file, report.options.base());

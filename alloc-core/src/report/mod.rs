@@ -6,6 +6,7 @@
 //! tools, and resolving addresses: call `Snapshot::resolve` first.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod diff;
 mod hot;
 mod scopes;
@@ -15,6 +16,8 @@ mod units;
 use std::fmt;
 
 use serde_json::Value;
+
+pub(crate) use budget::{Explained, explain, site_usages, stack_lines};
 
 use crate::inside::inside_tracker;
 use crate::model::{Snapshot, SnapshotDiff};
@@ -215,5 +218,7 @@ const NO_LINES: &str = "note: this binary has no line tables, so sites are named
 const NO_SYMBOLS: &str = "note: the addresses are not resolved. Call Snapshot::resolve() before reporting, in a process \
                           that runs the same build.";
 
+#[cfg(test)]
+mod budget_tests;
 #[cfg(test)]
 mod tests;

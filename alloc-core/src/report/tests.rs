@@ -93,7 +93,7 @@ fn scope(id: u32, parent: Option<u32>, name: &str, line: u32) -> ScopeNode {
 }
 
 /// A payment service that builds a set of 100,000 risky users for each request.
-fn payments() -> Snapshot {
+pub(super) fn payments() -> Snapshot {
     let main = frame(0x900, vec![symbol("main", "APP/src/main.rs", 12)]);
     let gate = symbol("on_alloc", "/home/me/allocscope/alloc-core/src/record/gate.rs", 40);
     let frames = vec![
@@ -298,6 +298,7 @@ fn payments() -> Snapshot {
             build_id: "b1".to_owned(),
             load_address: 0x5500_0000_0000,
         }],
+        budgets: Vec::new(),
         tracker: TrackerStats {
             tracker_bytes: 1_300_000,
             tracker_bytes_limit: 256 << 20,

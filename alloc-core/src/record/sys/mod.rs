@@ -39,6 +39,12 @@ pub(crate) fn write_stderr(text: &[u8]) {
     let _ = unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
 }
 
+/// Ends the process at once, as a crash.
+pub(crate) fn abort() -> ! {
+    // SAFETY: has no precondition.
+    unsafe { libc::abort() }
+}
+
 /// True for a program that runs with more rights than its caller: the environment is then not to be trusted.
 pub(crate) fn is_privileged() -> bool {
     #[cfg(target_os = "linux")]

@@ -1,0 +1,304 @@
+//! Who counts for which measurement: a running measurement as all threads share it, and work that handles carry to it.
+//!
+//! Read side; called by `measure`, and by `carry` where handles are made and entered. Each thread knows which measurement it works
+//! for. When that changes (a measurement begins or ends, carried work is entered or left), what the thread's counters moved since the last change
+//! is added to the measurement it worked for and to those around it. So nothing is counted twice, and work that a thread takes up while it
+//! waits for other work counts where it belongs.
+//!
+//! Carried work runs as an async call of the record side (`record::measure::CarriedCall`), which the measurement ends: until then
+//! others may free what it granted. Cost: about 100 ns per piece of carried work; a thread-local look-up when no measurement runs.
+#![forbid(unsafe_code)]
+
+use std::cell::RefCell;
+use std::marker::PhantomData;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::inside::inside_tracker;
+use crate::record::enter::CallState;
+use crate::record::measure::{CarriedCall, CarriedWork, Counts, Place};
+
+/// A measurement, as every thread that works for it sees it.
+#[derive(Debug, Default)]
+pub(crate) struct Shared {
+    /// The measurement that this one runs inside.
+    outer: Option<Arc<Shared>>,
+    counts: [AtomicU64; 5],
+    /// Pieces of carried work and inner measurements that have begun and not ended.
+    running: AtomicUsize,
+    has_ended: AtomicBool,
+    /// Other work than the measurement's ran inside its call: peak and retained are upper bounds.
+    was_left: AtomicBool,
+    /// More pieces of carried work at once than there are sites for.
+    overflow: AtomicBool,
+    /// Calls of carried work of inner measurements that have ended, and the sum of their peaks.
+    inner_calls: AtomicUsize,
+    inner_peak: AtomicU64,
+    carried: Mutex<CarriedCalls>,
+}
+
+#[derive(Debug, Default)]
+struct CarriedCalls {
+    /// Calls between two pieces of work, and the node that they run in.
+    waiting: Vec<(Option<Place>, CarriedCall)>,
+}
+
+impl Shared {
+    pub(crate) fn inside(outer: Option<Arc<Self>>) -> Arc<Self> {
+        Arc::new(Self {
+            outer,
+            ..Self::default()
+        })
+    }
+
+    fn add(&self, counts: Counts) {
+        let figures = [
+            counts.allocations,
+            counts.bytes,
+            counts.reallocations,
+            counts.frees,
+            counts.copied_bytes,
+        ];
+        let mut level = Some(self);
+        while let Some(shared) = level {
+            for (sum, figure) in shared.counts.iter().zip(figures) {
+                sum.fetch_add(figure, Ordering::Relaxed);
+            }
+            level = shared.outer.as_deref();
+        }
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let [allocations, bytes, reallocations, frees, copied_bytes] =
+            std::array::from_fn(|at| self.counts[at].load(Ordering::Relaxed));
+        Counts {
+            allocations,
+            bytes,
+            reallocations,
+            frees,
+            copied_bytes,
+        }
+    }
+
+    /// Something begins that must be over before the measurement ends. False: it has ended already.
+    pub(crate) fn begin_part(&self) -> bool {
+        // ORDERING: SeqCst, with `end`: either this sees the end, or the end sees this.
+        self.running.fetch_add(1, Ordering::SeqCst);
+        let is_open = !self.has_ended.load(Ordering::SeqCst);
+        if !is_open {
+            self.end_part();
+        }
+        is_open
+    }
+
+    pub(crate) fn end_part(&self) {
+        self.running.fetch_sub(1, Ordering::SeqCst);
+    }
+
+    /// Ends the measurement for all threads; gives what is still running.
+    pub(crate) fn end(&self) -> usize {
+        self.has_ended.store(true, Ordering::SeqCst);
+        self.running.load(Ordering::SeqCst)
+    }
+
+    /// Work of `target` runs inside the call of this measurement, and of those around it that it is no part of.
+    fn leave_for(&self, target: Option<&Arc<Self>>) {
+        let mut left = Some(self);
+        while let Some(level) = left.filter(|level| !target.is_some_and(|target| target.is_inside(level))) {
+            level.was_left.store(true, Ordering::Relaxed);
+            left = level.outer.as_deref();
+        }
+    }
+
+    fn is_inside(&self, around: &Self) -> bool {
+        let mut levels = std::iter::successors(Some(self), |level| level.outer.as_deref());
+        levels.any(|level| std::ptr::eq(level, around))
+    }
+
+    pub(crate) fn was_left(&self) -> bool {
+        self.was_left.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_overflown(&self) -> bool {
+        self.overflow.load(Ordering::Relaxed)
+    }
+
+    fn carried(&self) -> MutexGuard<'_, CarriedCalls> {
+        self.carried.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Ends the calls of carried work, inside the measurement's scope. Gives how many there were, and the sums of their peaks and of
+    /// how many are upper bounds.
+    pub(crate) fn end_carried(&self) -> (usize, u64, u64) {
+        inside_tracker(|| {
+            let waiting = std::mem::take(&mut self.carried().waiting);
+            let (mut peak, mut upper_bounds) = (0, 0);
+            let count = waiting.len() + self.inner_calls.load(Ordering::Relaxed);
+            for (_, call) in waiting {
+                let (figures, state) = call.end();
+                peak += figures.peak;
+                upper_bounds += figures.upper_bound;
+                spare_states().push(state);
+            }
+            peak += self.inner_peak.load(Ordering::Relaxed);
+            if let Some(outer) = &self.outer {
+                outer.inner_calls.fetch_add(count, Ordering::Relaxed);
+                outer.inner_peak.fetch_add(peak, Ordering::Relaxed);
+            }
+            (count, peak, upper_bounds)
+        })
+    }
+
+    fn enter_call(&self) -> Option<(Option<Place>, CarriedWork)> {
+        inside_tracker(|| {
+            let place = Place::here();
+            let mut carried = self.carried();
+            if let Some(at) = carried.waiting.iter().rposition(|(of, _)| *of == place) {
+                let (_, call) = carried.waiting.swap_remove(at);
+                drop(carried);
+                return Some((place, call.enter()));
+            }
+            drop(carried);
+            let state = spare_states()
+                .pop()
+                .unwrap_or_else(|| Box::leak(Box::new(CallState::NEW)));
+            let call = CarriedCall::new(state);
+            if call.is_none() {
+                self.overflow.store(true, Ordering::Relaxed);
+            }
+            Some((place, call?.enter()))
+        })
+    }
+
+    fn leave_call(&self, (place, work): (Option<Place>, CarriedWork)) {
+        inside_tracker(|| {
+            let call = work.leave();
+            if self.has_ended.load(Ordering::SeqCst) {
+                let (_, state) = call.end();
+                spare_states().push(state);
+            } else {
+                self.carried().waiting.push((place, call));
+            }
+        });
+    }
+}
+
+/// States of ended calls, for the next ones.
+fn spare_states() -> MutexGuard<'static, Vec<&'static mut CallState>> {
+    static SPARE: Mutex<Vec<&'static mut CallState>> = Mutex::new(Vec::new());
+    SPARE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What a thread works for.
+#[derive(Default)]
+struct Here {
+    measurement: Option<Arc<Shared>>,
+    /// The thread's counters when it began to.
+    since: Counts,
+}
+
+thread_local! {
+    static HERE: RefCell<Here> = const { RefCell::new(Here { measurement: None, since: Counts::ZERO }) };
+}
+
+/// The measurement that the calling thread works for.
+pub(crate) fn current() -> Option<Arc<Shared>> {
+    // At the very end of a thread there is nothing to know.
+    HERE.try_with(|here| here.borrow().measurement.clone()).ok().flatten()
+}
+
+/// Makes the calling thread work for `next`, and gives what it worked for.
+pub(crate) fn switch(next: Option<Arc<Shared>>) -> Option<Arc<Shared>> {
+    HERE.try_with(|here| {
+        let mut here = here.borrow_mut();
+        let now = Counts::now().unwrap_or_default();
+        if let Some(measurement) = &here.measurement {
+            measurement.add(now.since(here.since));
+        }
+        here.since = now;
+        std::mem::replace(&mut here.measurement, next)
+    })
+    .ok()
+    .flatten()
+}
+
+fn is_same(a: Option<&Arc<Shared>>, b: Option<&Arc<Shared>>) -> bool {
+    a.map(Arc::as_ptr) == b.map(Arc::as_ptr)
+}
+
+/// What a scope handle carries of the measurement it was made in.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Token(Option<Arc<Shared>>);
+
+impl Token {
+    /// Of the calling thread.
+    pub(crate) fn here() -> Self {
+        Self(current())
+    }
+
+    /// Works for the token's measurement until the guard is dropped. The scope that the work is charged to is entered already.
+    pub(crate) fn enter(&self) -> Work {
+        let before = current();
+        // A measurement that has ended counts nothing more.
+        let target = self
+            .0
+            .as_ref()
+            .filter(|target| !target.has_ended.load(Ordering::Relaxed));
+        if is_same(before.as_ref(), target) {
+            return Work::NOTHING;
+        }
+        let target = target.filter(|target| target.begin_part());
+        if let Some(left) = &before {
+            left.leave_for(target);
+        }
+        let call = target.and_then(|target| target.enter_call());
+        let _ = switch(target.cloned());
+        Work {
+            state: Some(Entered {
+                before,
+                target: target.cloned(),
+                call,
+            }),
+            _not_send: PhantomData,
+        }
+    }
+}
+
+/// Carried work that runs on this thread. On drop the thread works again for what it worked for before.
+pub(crate) struct Work {
+    state: Option<Entered>,
+    _not_send: PhantomData<*const ()>,
+}
+
+struct Entered {
+    before: Option<Arc<Shared>>,
+    target: Option<Arc<Shared>>,
+    call: Option<(Option<Place>, CarriedWork)>,
+}
+
+impl Work {
+    const NOTHING: Self = Self {
+        state: None,
+        _not_send: PhantomData,
+    };
+}
+
+impl std::fmt::Debug for Work {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Work").finish_non_exhaustive()
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let Some(Entered { before, target, call }) = self.state.take() else {
+            return;
+        };
+        drop(switch(before));
+        let Some(target) = target else { return };
+        if let Some(call) = call {
+            target.leave_call(call);
+        }
+        target.end_part();
+    }
+}
