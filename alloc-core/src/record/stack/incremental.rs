@@ -323,6 +323,9 @@ unsafe fn step(state: &mut State, right: Right, entry: usize, rbp: usize) -> Ste
                 // Not a frame: the word outside the first function of a stack that starts without unwind information.
                 first = inner;
                 state.outside = Outside::Nothing;
+            } else if pc == 0 {
+                // No stack of real code starts with it; were it remembered, a walk from further in would end with it as a frame.
+                state.epoch = state.epoch.wrapping_sub(1);
             }
             kept = 0;
             break;
