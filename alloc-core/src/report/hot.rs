@@ -333,7 +333,10 @@ pub(super) fn callers(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Opti
         format!("{path}:{}", symbol.line)
     };
     let callers = table.folder.callers(&stack.frames);
-    let callers: Vec<String> = callers.iter().take(SEVERAL).map(place).collect();
+    let mut callers: Vec<String> = callers.iter().map(place).collect();
+    // A closure and the function around it, or a recursion, are one line said twice.
+    callers.dedup();
+    callers.truncate(SEVERAL);
     (!callers.is_empty()).then(|| format!("called from {}", callers.join(", ")))
 }
 
