@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::ids::{ContextId, ScopeId, ScopeNodeId};
+use crate::ids::{ContextId, ScopeId, ScopeKind, ScopeNodeId};
 use crate::model::{
     CallStats, Context, Counters, EpochChange, Error, Frame, Module, ProcessInfo, SCHEMA_VERSION, ScopeNode, Snapshot,
     Stack, TrackerStats, add_counters, write_atomically,
@@ -201,6 +201,7 @@ fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
             name: "whole program".to_owned(),
             file: String::new(),
             line: 0,
+            kind: ScopeKind::Function,
             own: Counters::default(),
             inclusive: Counters::default(),
             peak_bytes,
@@ -209,6 +210,7 @@ fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
         };
         if let Some(site) = scope::site_info(info.scope()).filter(|_| info.scope() != 0) {
             (node.name, node.file, node.line) = (site.name().to_owned(), site.file().to_owned(), site.line());
+            node.kind = site.kind();
         }
         Some(node)
     })
@@ -372,6 +374,8 @@ fn collect() -> Snapshot {
             untracked_frees,
             corrupt_headers: LOSSES.corrupt_headers.read(),
             dropped_events: LOSSES.dropped_events.read(),
+            refused_scopes: LOSSES.refused_scopes.read(),
+            unmeasured_calls: LOSSES.unmeasured_calls.read(),
         },
         contexts,
     }

@@ -18,6 +18,7 @@ use crate::budget::{CallBudget, CallCheck};
 use crate::carry::ScopeHandle;
 use crate::record::enter::{self, CallState};
 use crate::record::scope::ScopeSite;
+use crate::record::settings;
 
 /// A future whose polls run inside a scope. See `#[track_memory]`.
 #[must_use = "futures do nothing unless polled"]
@@ -46,6 +47,18 @@ pub fn track<F: Future>(site: &'static ScopeSite, future: F) -> TrackedFuture<F>
     }
 }
 
+impl<F: Future> TrackedFuture<F> {
+    /// A future that goes on with a call begun elsewhere.
+    #[inline]
+    pub(crate) fn resume(site: &'static ScopeSite, call: CallState, future: F) -> Self {
+        Self {
+            site,
+            call,
+            future: ManuallyDrop::new(future),
+        }
+    }
+}
+
 impl<F: Future> Future for TrackedFuture<F> {
     type Output = F::Output;
 
@@ -55,6 +68,9 @@ impl<F: Future> Future for TrackedFuture<F> {
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: `this` was pinned and `future` is structurally pinned: see its INVARIANT.
         let future = unsafe { Pin::new_unchecked(&mut *this.future) };
+        if !this.call.is_open() && settings::has_no_scopes() {
+            return future.poll(context);
+        }
         let mut poll = enter::enter_poll(this.site, &mut this.call);
         let result = future.poll(context);
         if result.is_ready() {

@@ -22,6 +22,24 @@ impl ScopeNodeId {
     pub const TRACKER: Self = Self(2);
 }
 
+/// What one call of a scope is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum ScopeKind {
+    /// A call of a function or a closure, or one run of a block.
+    #[default]
+    Function,
+    /// One request of those that the program serves: `#[track_memory(request)]`. An iteration.
+    Request,
+    /// One turn of a loop: `#[track_memory(loops)]`. An iteration.
+    Loop,
+}
+
+impl ScopeKind {
+    pub(crate) const ALL: [Self; 3] = [Self::Function, Self::Request, Self::Loop];
+}
+
 /// The pair (scope node, call stack): the key that every allocation is counted under. 0 in a header: untracked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct ContextId(pub(crate) u32);

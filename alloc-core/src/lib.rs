@@ -65,12 +65,13 @@ pub mod report;
 mod symbolize;
 #[cfg(feature = "tracing")]
 pub mod tracing;
+mod turn;
 
-pub use alloc_macros::{allocation_test, track_memory};
+pub use alloc_macros::{allocation_test, track_memory, tracked};
 #[cfg(feature = "stream")]
 pub use carry::CarryStream;
 pub use carry::{CarryFuture, EnteredScope, InScope, ScopeHandle, current};
-pub use ids::{ScopeId, ScopeNodeId};
+pub use ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use model::{Error, Snapshot, SnapshotDiff};
 pub use record::allocator::TrackingAllocator;
 pub use record::enter::ScopeGuard;
@@ -88,6 +89,7 @@ static ON_DENIED: fn(u32, usize) = control::on_denied;
 ///
 /// # Overhead
 /// As a `#[track_memory]` function: about 180 instructions in all; nothing in mode `off`.
+#[cfg(feature = "tracking")]
 #[macro_export]
 macro_rules! scope {
     () => {
@@ -97,6 +99,32 @@ macro_rules! scope {
         static __ALLOCSCOPE_SITE: $crate::__private::ScopeSite =
             $crate::__private::ScopeSite::new($name, ::core::file!(), ::core::line!());
         $crate::__private::enter(&__ALLOCSCOPE_SITE)
+    }};
+}
+
+/// Enters nothing: this build has no feature `tracking`. The guard is empty.
+#[cfg(not(feature = "tracking"))]
+#[macro_export]
+macro_rules! scope {
+    () => {
+        $crate::__private::no_scope()
+    };
+    ($name:expr) => {{
+        const _: &str = $name;
+        $crate::__private::no_scope()
+    }};
+}
+
+/// The stream as it is: this build has no feature `tracking`.
+#[cfg(all(feature = "stream", not(feature = "tracking")))]
+#[macro_export]
+macro_rules! track_stream {
+    ($stream:expr $(,)?) => {
+        $stream
+    };
+    ($name:expr, $stream:expr $(,)?) => {{
+        const _: &str = $name;
+        $stream
     }};
 }
 
@@ -121,7 +149,7 @@ macro_rules! scope {
 ///     track_stream!("lines", lines)
 /// }
 /// ```
-#[cfg(feature = "stream")]
+#[cfg(all(feature = "stream", feature = "tracking"))]
 #[macro_export]
 macro_rules! track_stream {
     ($stream:expr $(,)?) => {
@@ -145,7 +173,8 @@ pub mod __private {
     pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]
     pub use crate::future::{TrackedStream, track_stream};
-    pub use crate::record::enter::{ScopeGuard, enter};
+    pub use crate::record::enter::{ScopeGuard, enter, no_scope};
     pub use crate::record::scope::ScopeSite;
     pub use crate::record::stack::probe;
+    pub use crate::turn::{InTurn, Turn, TurnGuard, between, carry, in_turn};
 }

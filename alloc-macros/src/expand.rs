@@ -1,331 +1,241 @@
 //! Writes the tracked function.
 //!
-//! Called by the entry point with a function that passed every rule; it cannot fail. Three shapes: a sync function gets
-//! a guard, an `async fn` gets its body wrapped in a future, a function that ends in a future gets that future wrapped.
+//! Called by the entry point with a function that passed every rule. Three shapes: a sync function gets a guard (here), an
+//! `async fn` gets its body wrapped in a future, and a function that returns a future gets that future wrapped (both
+//! in `futures`). `loops` works on the body before it is put into its shape.
 //!
 //! # Invariants
-//! - Signature, attributes and body keep their tokens, and with them their spans.
+//! - Attributes and body keep their tokens, and with them their spans; the signature does, but for patterns, which move
+//!   into the body, and for `async`, where that is equivalent (see `futures`). Where the signature was changed,
+//!   documentation is made of the original.
 //! - What is added has a span of this macro (`mixed_site`): the user's lints do not look at it, its guard cannot be
 //!   named by the body, and its blocks have this crate's edition, in which a tail expression drops its temporaries
 //!   before the block's locals. The user's body stands inside, with its own edition.
 //! - The guard of a sync function never meets an `.await`.
 //!
 //! # Cost
-//! At run time, what `__private::enter` and `__private::track` cost, and one move per by-value argument. An
-//! `async fn` hands its arguments from the outer future to the tracked one, so it grows by their size and by that of
-//! the wrapper.
+//! At run time, what `__private::enter` and `__private::track` cost, and one move per by-value argument.
 #![forbid(unsafe_code)]
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::{ToTokens, format_ident, quote, quote_spanned};
-use syn::ext::IdentExt;
-use syn::visit_mut::{VisitMut, visit_type_mut};
-use syn::{
-    Attribute, Expr, FnArg, GenericArgument, Pat, PathArguments, ReturnType, Signature, Stmt, Type, TypeParamBound,
-    parse_quote,
-};
+use syn::parse::Parser;
+use syn::{Attribute, Block, Error, FnArg, Pat, Result, Signature, Stmt, Type, parse_quote};
 
-use crate::args::Args;
-use crate::item::{Body, RawBody, SITE, TrackedFn, async_block};
+use crate::args::{Args, LOOPS};
+use crate::futures;
+use crate::item::{Body, RawBody, TrackedFn};
+use crate::loops::{self, Context, mentions};
+use crate::names::Names;
 
-pub(crate) fn expand(args: &Args, mut function: TrackedFn) -> TokenStream {
-    let body = match function.body {
-        Body::Raw(body) => body,
-        // `validate` refuses these; unchanged is the honest result if it ever lets one through.
-        Body::Missing(semicolon) => {
-            let TrackedFn {
-                attrs,
-                vis,
-                defaultness,
-                sig,
-                ..
-            } = function;
-            return quote!(#(#attrs)* #vis #defaultness #sig #semicolon);
-        }
-    };
-    let names = Names::new(args, &function.sig.ident);
-    let inner_attrs = &body.inner_attrs;
-    let site = names.site();
-    let tracked = if function.sig.asyncness.is_some() {
-        names.async_body(&mut function.sig, &body)
-    } else if let Some((statements, last)) = body.ends_in_future() {
-        names.future_body(&function.sig.output, &statements, last)
-    } else {
-        names.sync_body(&mut function.sig, &body)
-    };
+/// # Errors
+/// When the body has to be understood and cannot be.
+pub(crate) fn expand(args: &Args, function: TrackedFn) -> Result<TokenStream> {
     let TrackedFn {
         attrs,
         vis,
         defaultness,
-        sig,
-        ..
+        sig: written,
+        body,
     } = function;
-    quote_spanned! {names.ours=>
-        #(#attrs)* #vis #defaultness #sig {
+    let mut body = match body {
+        Body::Raw(body) => body,
+        // `validate` refuses these; unchanged is the honest result if it ever lets one through.
+        Body::Missing(semicolon) => return Ok(quote!(#(#attrs)* #vis #defaultness #written #semicolon)),
+    };
+    let names = Names::of_function(args, &written.ident);
+    let original = body.to_token_stream();
+    let (mut sig, site) = (written.clone(), names.site());
+    let context = if sig.asyncness.is_some() {
+        Context::Async
+    } else {
+        Context::Sync
+    };
+    if args.has_loops {
+        let mut statements = parse_for_loops(args, &body)?;
+        loops::instrument(&names, context, &mut statements);
+        // The loops of a returned future are instrumented where that future is found.
+        body.statements = quote!(#(#statements)*);
+    }
+    let tracked = if context == Context::Async {
+        futures::async_body(&names, &attrs, &mut sig, &body)
+    } else if let Some(tracked) = futures::returned_future(&names, args.has_loops, &mut sig, &body) {
+        tracked
+    } else {
+        sync_body(&names, &mut sig, &body)
+    };
+    let inner_attrs = &body.inner_attrs;
+    let (not_docs, docs) = if sig == written {
+        (TokenStream::new(), TokenStream::new())
+    } else {
+        let docs = quote_spanned!(names.ours=> #[cfg(doc)] #(#attrs)* #vis #defaultness #written #original);
+        (quote_spanned!(names.ours=> #[cfg(not(doc))]), docs)
+    };
+    Ok(quote_spanned! {names.ours=>
+        #docs
+        #not_docs #(#attrs)* #vis #defaultness #sig {
             #(#inner_attrs)*
             #site
             #tracked
         }
+    })
+}
+
+fn parse_for_loops(args: &Args, body: &RawBody) -> Result<Vec<Stmt>> {
+    Block::parse_within.parse2(body.statements.clone()).map_err(|error| {
+        let message = format!(
+            "found a body that `loops` cannot read ({error}); `loops` accepts stable Rust; leave it out, or write \
+             `let _turn = alloc_core::scope!(\"...\");` into the loop"
+        );
+        Error::new(args.span_of(LOOPS).unwrap_or_else(Span::call_site), message)
+    })
+}
+
+/// ```text
+/// fn f(a: A, mut b: B, (c, _): (C, D), e: &E) { body }
+/// =>
+/// fn f(a: A, b: B, __arg2: (C, D), e: &E) {
+///     SITE
+///     let __guard = enter(&SITE);
+///     let a = a; let mut b = b; let __arg2 = __arg2; let (c, _) = __arg2;
+///     { body }
+/// }
+/// ```
+/// By-value arguments move behind the guard, so that they are dropped before it, in the order they would be
+/// dropped in anyway. What a call granted and its argument frees on the way out is thus not "retained".
+fn sync_body(names: &Names, sig: &mut Signature, body: &RawBody) -> TokenStream {
+    if owns_receiver(sig) && mentions(body.statements.clone(), "self") {
+        return owning_body(names, sig, body);
+    }
+    let moves = move_arguments(names, sig, 0, |ty| !is_borrowed(ty));
+    let (enter, block) = (names.enter(), user_block(names, body));
+    quote_spanned! {names.ours=>
+        let __guard = #enter;
+        #moves
+        #block
     }
 }
 
-/// What the generated code refers to.
-struct Names {
-    /// `alloc_core::__private`, by absolute path or as the user said.
-    runtime: TokenStream,
-    /// An expression of type `&'static str`.
-    name: TokenStream,
-    static_name: Ident,
-    /// Where the function's name stands, in the user's own context: `line!` answers with this line.
-    theirs: Span,
-    /// The same place, in the macro's context.
-    ours: Span,
-}
-
-impl Names {
-    fn new(args: &Args, ident: &Ident) -> Self {
-        let theirs = ident.span();
-        let ours = Span::mixed_site().located_at(theirs);
-        let runtime = match &args.krate {
-            Some(path) => quote!(#path::__private),
-            None => quote_spanned!(ours=> ::alloc_core::__private),
-        };
-        let name = match &args.name {
-            Some(name) => name.to_token_stream(),
-            None => {
-                let ident = ident.unraw().to_string();
-                quote_spanned!(theirs=> ::core::concat!(::core::module_path!(), "::", #ident))
-            }
-        };
-        Self {
-            runtime,
-            name,
-            static_name: Ident::new(SITE, ours),
-            theirs,
-            ours,
-        }
-    }
-
-    fn site(&self) -> TokenStream {
-        let Self {
-            runtime,
-            name,
-            static_name,
-            ..
-        } = self;
-        let place = quote_spanned!(self.theirs=> ::core::file!(), ::core::line!());
-        quote_spanned! {self.ours=>
-            static #static_name: #runtime::ScopeSite = #runtime::ScopeSite::new(#name, #place);
-        }
-    }
-
-    /// ```text
-    /// fn f(a: A, mut b: B, (c, _): (C, D), e: &E) { body }
-    /// =>
-    /// fn f(a: A, b: B, __arg2: (C, D), e: &E) {
-    ///     SITE
-    ///     let __guard = enter(&SITE);
-    ///     let a = a; let mut b = b; let __arg2 = __arg2; let (c, _) = __arg2;
-    ///     { body }
-    /// }
-    /// ```
-    /// By-value arguments move behind the guard, so that they are dropped before it, in the order they would be
-    /// dropped in anyway. What a call granted and its argument frees on the way out is thus not "retained".
-    ///
-    /// LIMIT: a receiver cannot be moved under its own name; what `self` or `Box<Self>` owns is dropped after the scope.
-    fn sync_body(&self, sig: &mut Signature, body: &RawBody) -> TokenStream {
-        let Self {
-            runtime, static_name, ..
-        } = self;
-        let moves = self.move_arguments(sig, |ty| !is_borrowed(ty));
-        let block = self.user_block(body);
-        quote_spanned! {self.ours=>
-            let __guard = #runtime::enter(&#static_name);
+/// ```text
+/// fn f(self, a: A) -> R { body }
+/// =>
+/// fn f(self, a: A) -> R {
+///     SITE
+///     let __guard = enter(&SITE);
+///     let __once = Cell::new(());
+///     (move || { let __once = __once; if let Some(r) = None::<R> { return r; } let _ = &self; let a = a; { body } })()
+/// }
+/// ```
+/// `self` can be given no other name, and only a closure can own it under this one. `__once` makes it a closure that
+/// is called once, which may hand out what it borrows from what `self` points to. What is captured drops after the
+/// locals, as `self` does.
+fn owning_body(names: &Names, sig: &mut Signature, body: &RawBody) -> TokenStream {
+    let (hint, never) = futures::return_hint(names, &sig.output);
+    let receiver = sig.receiver().map(|receiver| receiver.self_token);
+    let moves = move_arguments(names, sig, 0, |_| true);
+    let (enter, block) = (names.enter(), user_block(names, body));
+    let call = quote_spanned! {names.ours=>
+        (move || {
+            let __once = __once;
+            #hint
+            let _ = &#receiver;
             #moves
             #block
+        })()
+    };
+    let call = if never {
+        quote_spanned!(names.ours=> match #call {})
+    } else {
+        call
+    };
+    quote_spanned! {names.ours=>
+        let __guard = #enter;
+        let __once = ::core::cell::Cell::new(());
+        #call
+    }
+}
+
+fn owns_receiver(sig: &Signature) -> bool {
+    sig.receiver()
+        .is_some_and(|receiver| receiver.reference.is_none() && !is_borrowed(&receiver.ty))
+}
+
+/// The `let` of each argument from the `first` on whose type is wanted; patterns leave the signature and stand in their
+/// `let`.
+pub(crate) fn move_arguments(
+    names: &Names,
+    sig: &mut Signature,
+    first: usize,
+    wanted: fn(&Type) -> bool,
+) -> TokenStream {
+    let mut moves = TokenStream::new();
+    for (index, arg) in sig.inputs.iter_mut().enumerate().skip(first) {
+        let FnArg::Typed(arg) = arg else { continue };
+        if !wanted(&arg.ty) {
+            continue;
         }
+        // What is written about an argument must vanish together with it.
+        let cfgs: Vec<&Attribute> = arg.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
+        moves.extend(move_pattern(names, &mut arg.pat, index, &cfgs));
     }
+    moves
+}
 
-    /// ```text
-    /// async fn f(self, a: A, (b, _): (B, C)) -> R { body }
-    /// =>
-    /// async fn f(self, a: A, __arg2: (B, C)) -> R {
-    ///     SITE
-    ///     track(&SITE, async move {
-    ///         if let Some(r) = None::<R> { return r; }
-    ///         let _ = &self;
-    ///         let a = a; let __arg2 = __arg2; let (b, _) = __arg2;
-    ///         { body }
-    ///     }).await
-    /// }
-    /// ```
-    /// The `if` tells the compiler the type of the block before it reads the body, as a signature would. The moves are
-    /// those of the compiler's own `async fn`: every argument belongs to the tracked future, used or not, and drops in
-    /// the same order. `let _ = &self` makes the future own the receiver; what is captured drops after the locals.
-    fn async_body(&self, sig: &mut Signature, body: &RawBody) -> TokenStream {
-        let Self {
-            runtime, static_name, ..
-        } = self;
-        let never = matches!(&sig.output, ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)));
-        // `!` is no type that a hint may name; the empty enum says the same, and matching on it gives the `!` back.
-        let hint = match &sig.output {
-            ReturnType::Default => self.type_hint(&parse_quote!(())),
-            ReturnType::Type(..) if never => self.type_hint(&parse_quote!(::core::convert::Infallible)),
-            ReturnType::Type(_, ty) => self.type_hint(ty),
-        };
-        let receiver = sig.receiver().map(|receiver| receiver.self_token).into_iter();
-        let moves = self.move_arguments(sig, |_| true);
-        let block = self.user_block(body);
-        let call = quote_spanned! {self.ours=>
-            #runtime::track(&#static_name, async move {
-                #hint
-                #(let _ = &#receiver;)*
-                #moves
-                #block
-            }).await
-        };
-        if never {
-            quote_spanned!(self.ours=> match #call {})
-        } else {
-            call
+/// ```text
+/// a: A, mut b: B, (c, _): (C, D)
+/// =>
+/// a: A, b: B, __arg2: (C, D)      let a = a; let mut b = b; let __arg2 = __arg2; let (c, _) = __arg2;
+/// ```
+pub(crate) fn move_pattern(names: &Names, pat: &mut Pat, index: usize, cfgs: &[&Attribute]) -> TokenStream {
+    let ours = names.ours;
+    match pat {
+        Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() && !is_unused(&name.ident) => {
+            // The `mut` moves along, or the compiler calls the one in the signature unused.
+            let mutability = name.mutability.take();
+            let name = &name.ident;
+            quote_spanned!(ours=> #(#cfgs)* #[allow(clippy::shadow_same)] let #mutability #name = #name;)
         }
-    }
-
-    /// The `let` of each argument whose type is wanted; patterns leave the signature and stand in their `let`, while
-    /// plain names stay for the documentation to show.
-    fn move_arguments(&self, sig: &mut Signature, wanted: fn(&Type) -> bool) -> TokenStream {
-        let mut moves = TokenStream::new();
-        for (index, arg) in sig.inputs.iter_mut().enumerate() {
-            let FnArg::Typed(arg) = arg else { continue };
-            if !wanted(&arg.ty) {
-                continue;
-            }
-            // What is written about an argument must vanish together with it.
-            let cfgs: Vec<&Attribute> = arg.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
-            moves.extend(match &mut *arg.pat {
-                Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() && !is_unused(&name.ident) => {
-                    // The `mut` moves along, or the compiler calls the one in the signature unused.
-                    let mutability = name.mutability.take();
-                    let name = &name.ident;
-                    quote_spanned!(self.ours=> #(#cfgs)* #[allow(clippy::shadow_same)] let #mutability #name = #name;)
-                }
-                pattern => {
-                    let name = format_ident!("__arg{index}", span = self.ours);
-                    let pattern = std::mem::replace(pattern, parse_quote!(#name));
-                    let last = match pattern {
-                        // The tuple is for clippy, which finds `let _a = b` pointless.
-                        Pat::Ident(_) => quote_spanned!(self.ours=> let (#pattern,) = (#name,);),
-                        // Here it would drop what the pattern leaves out.
-                        _ => quote_spanned!(self.ours=> let #pattern = #name;),
-                    };
-                    quote_spanned!(self.ours=> #(#cfgs)* let #name = #name; #(#cfgs)* #last)
-                }
-            });
-        }
-        moves
-    }
-
-    /// The body in its own braces, which carry the user's span and edition. The empty statement keeps the compiler from
-    /// calling the braces of a one-line body unnecessary.
-    fn user_block(&self, body: &RawBody) -> TokenStream {
-        let statements = &body.statements;
-        let mut block = TokenStream::new();
-        body.brace.surround(&mut block, |inside| {
-            inside.extend(quote_spanned!(self.ours=> ; #statements))
-        });
-        block
-    }
-
-    /// ```text
-    /// fn f() -> Pin<Box<dyn Future<Output = R>>> { statements  Box::pin(async move { inner }) }
-    /// =>
-    /// fn f() -> Pin<Box<dyn Future<Output = R>>> {
-    ///     SITE
-    ///     { statements  Box::pin(track(&SITE, async move { if let Some(r) = None::<R> { return r; } inner })) }
-    /// }
-    /// ```
-    /// LIMIT: what the function does before it returns the future, the box included, is charged to its caller: one call
-    /// is one future.
-    fn future_body(&self, output: &ReturnType, statements: &[Stmt], mut last: Expr) -> TokenStream {
-        let Self {
-            runtime, static_name, ..
-        } = self;
-        if let Some(slot) = async_block(&mut last) {
-            if let (Expr::Async(block), Some(ty)) = (&mut *slot, future_output(output)) {
-                let hint = self.type_hint(&ty);
-                block.block.stmts.insert(0, Stmt::Expr(Expr::Verbatim(hint), None));
-            }
-            let future = slot.to_token_stream();
-            *slot = Expr::Verbatim(quote_spanned!(self.ours=> #runtime::track(&#static_name, #future)));
-        }
-        quote_spanned!(self.ours=> { #(#statements)* #last })
-    }
-
-    /// `if let Some(r) = None::<R> { return r; }`, with every `impl Trait` in `R` left open. It stands where the return
-    /// type stands, so that a mismatch in the body is explained with that place.
-    fn type_hint(&self, ty: &Type) -> TokenStream {
-        let mut ty = ty.clone();
-        LeaveImplTraitOpen.visit_type_mut(&mut ty);
-        let place = ty
-            .to_token_stream()
-            .into_iter()
-            .next()
-            .map_or(self.ours, |first| self.ours.located_at(first.span()));
-        quote_spanned! {place=>
-            if let ::core::option::Option::Some(__value) = ::core::option::Option::None::<#ty> {
-                return __value;
-            }
+        pattern => {
+            let name = format_ident!("__arg{index}", span = ours);
+            let pattern = std::mem::replace(pattern, parse_quote!(#name));
+            let last = match pattern {
+                // The tuple is for clippy, which finds `let _a = b` pointless.
+                Pat::Ident(_) => quote_spanned!(ours=> let (#pattern,) = (#name,);),
+                // Here it would drop what the pattern leaves out.
+                _ => quote_spanned!(ours=> let #pattern = #name;),
+            };
+            quote_spanned!(ours=> #(#cfgs)* let #name = #name; #(#cfgs)* #last)
         }
     }
 }
 
-struct LeaveImplTraitOpen;
-
-impl VisitMut for LeaveImplTraitOpen {
-    fn visit_type_mut(&mut self, ty: &mut Type) {
-        if let Type::ImplTrait(_) = ty {
-            *ty = parse_quote!(_);
-        } else {
-            visit_type_mut(self, ty);
-        }
-    }
+/// The body in its own braces, which carry the user's span and edition. The empty statement keeps the compiler from
+/// calling the braces of a one-line body unnecessary.
+pub(crate) fn user_block(names: &Names, body: &RawBody) -> TokenStream {
+    let statements = &body.statements;
+    let mut block = TokenStream::new();
+    body.brace.surround(&mut block, |inside| {
+        inside.extend(quote_spanned!(names.ours=> ; #statements));
+    });
+    block
 }
 
-fn is_unused(name: &Ident) -> bool {
+pub(crate) fn is_unused(name: &Ident) -> bool {
     name.to_string().starts_with('_')
 }
 
 /// References and pointers own nothing that could be freed.
-fn is_borrowed(ty: &Type) -> bool {
+pub(crate) fn is_borrowed(ty: &Type) -> bool {
     match ty {
         Type::Reference(_) | Type::Ptr(_) => true,
         Type::Group(group) => is_borrowed(&group.elem),
         Type::Paren(paren) => is_borrowed(&paren.elem),
+        // `Pin<&mut Self>`
+        Type::Path(path) => path.path.segments.last().is_some_and(|last| {
+            last.ident == "Pin"
+                && matches!(&last.arguments, syn::PathArguments::AngleBracketed(args)
+                    if matches!(args.args.first(), Some(syn::GenericArgument::Type(Type::Reference(_)))))
+        }),
         _ => false,
     }
-}
-
-/// `R` of `impl Future<Output = R>` and of `Pin<Box<dyn Future<Output = R>>>`, wherever it stands in the return type.
-fn future_output(output: &ReturnType) -> Option<Type> {
-    struct FindOutput(Option<Type>);
-    impl VisitMut for FindOutput {
-        fn visit_type_param_bound_mut(&mut self, bound: &mut TypeParamBound) {
-            let TypeParamBound::Trait(bound) = bound else { return };
-            let Some(last) = bound.path.segments.last().filter(|last| last.ident == "Future") else {
-                return;
-            };
-            let PathArguments::AngleBracketed(arguments) = &last.arguments else {
-                return;
-            };
-            let output = arguments.args.iter().find_map(|argument| match argument {
-                GenericArgument::AssocType(output) if output.ident == "Output" => Some(output.ty.clone()),
-                _ => None,
-            });
-            self.0 = self.0.take().or(output);
-        }
-    }
-    let ReturnType::Type(_, ty) = output else { return None };
-    let mut find = FindOutput(None);
-    find.visit_type_mut(&mut ty.as_ref().clone());
-    find.0.filter(|ty| !matches!(ty, Type::Never(_)))
 }

@@ -7,8 +7,9 @@
 #![forbid(unsafe_code)]
 
 use proc_macro2::{Span, TokenStream, TokenTree};
+use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
-use syn::{Attribute, Block, Error, Expr, Result, Signature, Stmt, Token, Visibility, braced, token};
+use syn::{Attribute, Error, Result, Signature, Token, Visibility, braced, token};
 
 /// The name of the static that every expansion puts first in a body. Its presence means "already tracked".
 pub(crate) const SITE: &str = "__ALLOCSCOPE_SITE";
@@ -43,7 +44,8 @@ impl TrackedFn {
         Self::read.parse2(tokens)
     }
 
-    fn read(input: ParseStream<'_>) -> Result<Self> {
+    /// Reads one function; what follows it stays in the input.
+    pub(crate) fn read(input: ParseStream<'_>) -> Result<Self> {
         let attrs = input.call(Attribute::parse_outer)?;
         let vis: Visibility = input.parse()?;
         let defaultness = if input.peek(Token![default]) && !input.peek2(Token![!]) {
@@ -78,12 +80,31 @@ impl TrackedFn {
 
     /// An attribute of ours that stands below the one being expanded.
     pub(crate) fn second_mark(&self) -> Option<&Attribute> {
+        self.attrs.iter().find(|attr| is_mark(attr))
+    }
+
+    /// The attribute that makes the function a naked one.
+    pub(crate) fn naked(&self) -> Option<&Attribute> {
         self.attrs.iter().find(|attr| {
-            attr.path()
-                .segments
-                .last()
-                .is_some_and(|last| last.ident == "track_memory")
+            attr.path().is_ident("naked")
+                || (attr.path().is_ident("unsafe")
+                    && attr.parse_args::<syn::Ident>().is_ok_and(|inner| inner == "naked"))
         })
+    }
+}
+
+/// Is it `#[track_memory]`, by whatever path?
+pub(crate) fn is_mark(attr: &Attribute) -> bool {
+    let last = attr.path().segments.last();
+    last.is_some_and(|last| last.ident == "track_memory")
+}
+
+impl ToTokens for RawBody {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        self.brace.surround(tokens, |inside| {
+            inside.extend(self.inner_attrs.iter().map(ToTokens::to_token_stream));
+            inside.extend(self.statements.clone());
+        });
     }
 }
 
@@ -94,68 +115,23 @@ impl RawBody {
         matches!(tokens.next(), Some(TokenTree::Ident(word)) if word == "static")
             && matches!(tokens.next(), Some(TokenTree::Ident(name)) if name == SITE)
     }
-
-    /// The body of a function that ends in a future it builds, split before that future.
-    ///
-    /// ```text
-    /// { let a = 1; Box::pin(async move { .. }) }   =>   [ let a = 1; ]  Box::pin( async move { .. } )
-    /// { async { .. } }                             =>   [ ]  async { .. }
-    /// anything else, unparsable code included      =>   None
-    /// ```
-    pub(crate) fn ends_in_future(&self) -> Option<(Vec<Stmt>, Expr)> {
-        // Most bodies have no `async` in them: do not parse those.
-        if !mentions_async(self.statements.clone()) {
-            return None;
-        }
-        let mut statements = Block::parse_within.parse2(self.statements.clone()).ok()?;
-        let Some(Stmt::Expr(mut last, None)) = statements.pop() else {
-            return None;
-        };
-        async_block(&mut last)?;
-        Some((statements, last))
-    }
-}
-
-/// The `async` block that an expression is, or that it hands to `Box::pin`.
-pub(crate) fn async_block(expr: &mut Expr) -> Option<&mut Expr> {
-    match expr {
-        Expr::Async(_) => Some(expr),
-        Expr::Call(call) => {
-            let Expr::Path(callee) = &*call.func else { return None };
-            let mut names = callee.path.segments.iter().rev().map(|segment| &segment.ident);
-            let boxes =
-                names.next().is_some_and(|name| name == "pin") && names.next().is_some_and(|name| name == "Box");
-            match call.args.first_mut() {
-                Some(arg @ Expr::Async(_)) if boxes => Some(arg),
-                _ => None,
-            }
-        }
-        _ => None,
-    }
-}
-
-fn mentions_async(tokens: TokenStream) -> bool {
-    tokens.into_iter().any(|token| match token {
-        TokenTree::Ident(word) => word == "async",
-        TokenTree::Group(group) => mentions_async(group.stream()),
-        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
-    })
 }
 
 /// The error for an item that is something else, as far as its first words tell.
 fn not_a_function(input: ParseStream<'_>) -> Option<Error> {
-    let many = |what: &str| Some((what.to_owned(), "write it above each function with a body in there"));
-    let other = |what: &str| Some((what.to_owned(), "write it above a `fn`"));
+    let other = |what: &str| Some((what.to_owned(), "write it above a `fn`, an `impl`, a trait or a module"));
     let rest = input.fork();
     let _: Result<Option<Token![unsafe]>> = rest.parse();
-    let found = if rest.peek(Token![impl]) {
-        many("an `impl` block")
-    } else if rest.peek(Token![mod]) {
-        many("a module")
-    } else if rest.peek(Token![trait]) {
-        many("a trait")
+    let found = if rest.peek(Token![mod]) {
+        Some((
+            "a module in another file".to_owned(),
+            "write it above each function in there, or above a module with braces",
+        ))
     } else if rest.peek(Token![extern]) && (rest.peek2(token::Brace) || rest.peek3(token::Brace)) {
-        many("an `extern` block")
+        Some((
+            "an `extern` block".to_owned(),
+            "write it above the functions that call into it",
+        ))
     } else if rest.peek(Token![extern]) && rest.peek2(Token![crate]) {
         other("an `extern crate`")
     } else if input.peek(Token![struct]) {
@@ -184,7 +160,7 @@ fn not_a_function(input: ParseStream<'_>) -> Option<Error> {
             .map_or_else(Span::call_site, |(token, _)| token.span());
         Error::new(
             span,
-            format!("found {what}; `#[track_memory]` accepts a function or a method with a body; {how}"),
+            format!("found {what}; `#[track_memory]` accepts functions with a body, and blocks of them; {how}"),
         )
     })
 }

@@ -4,8 +4,10 @@
 //! neither the record side nor the read side: what it writes calls `alloc_core::__private`, and nothing else.
 //!
 //! The way of the tokens, a file each: `args` reads what stands in the parentheses, `item` reads the function and keeps
-//! its nodes as they were written, `validate` holds every rule, `expand` writes the result. Any error goes to
-//! `fallback`, which emits it beside the untouched function, so that a mistake is reported once, where it was made.
+//! its nodes as they were written, `validate` holds every rule, `expand` writes the result, `futures` that of async
+//! functions, `loops` that of `loops`, `budget` that of `budget`; `names` is what they write it with. A whole `impl`, trait or module is marked
+//! function by function in `container`; closures are in `closure`. Any error goes to `fallback`, which emits it beside
+//! the untouched function, so that a mistake is reported once, where it was made.
 //!
 //! # Invariants
 //! - The expansion names everything by absolute path and uses no `unsafe`.
@@ -14,15 +16,23 @@
 //!   does not compile in a crate that forbids the lint. Generated code is quiet by its spans.
 //!
 //! # Cost
-//! Build time only: one pass over the signature; the body is parsed only where it may end in a future.
+//! Build time only: one pass over the signature; the body is parsed only where it may end in a future, and for `loops`.
 #![forbid(unsafe_code)]
 
 mod args;
+mod budget;
+mod closure;
+mod container;
 mod expand;
 mod fallback;
+mod futures;
 mod item;
+mod loops;
+mod names;
 mod test_args;
 mod test_expand;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use proc_macro2::TokenStream;
@@ -31,23 +41,32 @@ use proc_macro2::TokenStream;
 ///
 /// A sync function is inside its scope from its first statement until its locals and its by-value arguments have been
 /// dropped. An `async fn` is inside its scope while it is polled, on whichever thread that happens, and outside while
-/// it waits. A function that ends in `async { .. }` or `Box::pin(async { .. })`, which is what the `async-trait` crate
-/// makes of a method, is treated like an `async fn`: its future is the scope.
+/// it waits. A function that returns `impl Future`, or boxes the future it returns (`Box::pin(..)`, which is what the
+/// `async-trait` crate makes of a method), is one call from its first statement to the last poll of that future.
 ///
 /// It works on free functions, associated functions and methods with any receiver, in `impl` blocks, in trait
 /// implementations and as default methods of traits; on `unsafe` and `extern "C"` functions; with generics,
-/// `impl Trait`, destructured arguments and other attributes above or below.
+/// `impl Trait`, destructured arguments and other attributes above or below. Above an `impl`, a trait or a module, it
+/// marks every function in there that can be a scope. For closures and `async` blocks there is `tracked!`.
 ///
 /// # Arguments
 /// - `name = "..."`: the name of the scope in reports. The default is the module path and the function's name.
+/// - `request`: each call is a request that the program serves, one iteration of its main loop.
+/// - `loops`: each `for`, `while` and `loop` in the body is a scope too, and each turn a call of it.
+/// - `budget(...)`: what a call may allocate, itself and through what it calls: `allocations` (a number), `bytes`, `peak`
+///   and `retained` (bytes, or a size like `"64 KiB"`), `bounded` for a ceiling on what is alive of all calls together,
+///   and `on_exceed = warn`, `panic` or `count`. Without `on_exceed`, a call over its budget panics in builds with debug
+///   assertions, and is counted in others.
+/// - `skip`: leaves the function, or the block, as it is; for those inside a block that is marked as a whole.
 /// - `crate = path`: where `alloc_core` is to be found, for a crate that renamed or re-exports it.
 ///
 /// # Overhead
-/// One static of a few words per function, and one scope enter and leave per call, or per poll.
+/// One static of a few words per function, and one scope enter and leave per call, or per poll. Without the feature
+/// `tracking` of `alloc-core` nothing: the function is emitted as it was written.
 ///
 /// # Errors
-/// A `const fn`, a function without a body, a `naked` function, a function marked twice, and anything that is not a
-/// function are compile errors that say what to write instead.
+/// A `const fn`, a function without a body, a `naked` function, a function marked twice, and anything that is neither a
+/// function nor a block of functions are compile errors that say what to write instead.
 ///
 /// # Examples
 /// ```
@@ -58,32 +77,106 @@ use proc_macro2::TokenStream;
 ///     line.split(',').map(str::to_owned).collect()
 /// }
 ///
-/// #[track_memory(name = "checkout")]
+/// #[track_memory(name = "checkout", request)]
 /// async fn check_out(items: Vec<String>) -> usize {
 ///     items.len()
 /// }
 ///
-/// assert_eq!(parse("a,b").len(), 2);
+/// struct Cart(Vec<String>);
+///
+/// #[track_memory(loops)]
+/// impl Cart {
+///     fn add_all(&mut self, items: &[&str]) {
+///         for item in items {
+///             self.0.push((*item).to_owned());
+///         }
+///     }
+///
+///     #[track_memory(skip)]
+///     fn len(&self) -> usize {
+///         self.0.len()
+///     }
+/// }
+///
+/// let mut cart = Cart(parse("a,b"));
+/// cart.add_all(&["c"]);
+/// assert_eq!(cart.len(), 3);
 /// # let _ = check_out(Vec::new());
 /// ```
 #[proc_macro_attribute]
 pub fn track_memory(args: proc_macro::TokenStream, item: proc_macro::TokenStream) -> proc_macro::TokenStream {
     let item = TokenStream::from(item);
-    match run(args.into(), item.clone()) {
+    match run(args.into(), item.clone(), TRACKING) {
         Ok(expanded) => expanded.into(),
         Err(error) => fallback::error_beside_item(&error, item).into(),
     }
 }
 
-/// Reads both inputs before it gives up, so that a mistake in each is reported in one go.
-fn run(args: TokenStream, item: TokenStream) -> syn::Result<TokenStream> {
+/// Makes a closure or an `async` block a scope.
+///
+/// `tracked!(|line| ..)` is the closure, and each call of it a call of the scope; `tracked!(async { .. })` is the
+/// future. The scope is named after the module and the line, `shop::cart::closure@12`, if no name is given.
+///
+/// # Arguments
+/// Those of [`macro@track_memory`] but for `skip`, before the closure: `tracked!(name = "parse", |line| ..)`.
+///
+/// # Overhead
+/// As that of a marked function.
+///
+/// # Errors
+/// Anything but a closure or an `async` block is a compile error, and so is a `const` closure.
+///
+/// # Examples
+/// ```
+/// use alloc_core::tracked;
+///
+/// let words = ["a", "b"];
+/// let owned: Vec<String> = words.iter().map(tracked!(name = "to owned", |word| word.to_string())).collect();
+/// assert_eq!(owned, words);
+/// ```
+#[proc_macro]
+pub fn tracked(input: proc_macro::TokenStream) -> proc_macro::TokenStream {
+    match closure::Tracked::parse(input.into()) {
+        Ok(tracked) if TRACKING == Tracking::On => tracked.expand().into(),
+        Ok(tracked) => tracked.untracked().into(),
+        Err(error) => error.to_compile_error().into(),
+    }
+}
+
+/// Whether anything is to be tracked at all.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Tracking {
+    On,
+    Off,
+}
+
+const TRACKING: Tracking = if cfg!(feature = "tracking") {
+    Tracking::On
+} else {
+    Tracking::Off
+};
+
+/// Reads both inputs before it gives up, so that a mistake in each is reported in one go. Mistakes are mistakes when
+/// nothing is tracked, too.
+fn run(args: TokenStream, item: TokenStream, tracking: Tracking) -> syn::Result<TokenStream> {
     let args = args::Args::parse(args);
-    let function = item::TrackedFn::parse(item).and_then(|function| {
+    if let Ok(args) = &args
+        && args.is_skipped
+    {
+        return Ok(item);
+    }
+    if let Some(container) = container::Container::read(&item) {
+        // The functions in there say what is wrong with them themselves.
+        let marked = container.mark(&args?)?;
+        return Ok(if tracking == Tracking::Off { item } else { marked });
+    }
+    let function = item::TrackedFn::parse(item.clone()).and_then(|function| {
         validate::validate(&function)?;
         Ok(function)
     });
     match (args, function) {
-        (Ok(args), Ok(function)) => Ok(expand::expand(&args, function)),
+        (Ok(_), Ok(_)) if tracking == Tracking::Off => Ok(item),
+        (Ok(args), Ok(function)) => expand::expand(&args, function),
         (Err(mut error), Err(other)) => {
             error.combine(other);
             Err(error)

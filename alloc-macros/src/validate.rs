@@ -57,11 +57,7 @@ fn is_marked_once(function: &TrackedFn) -> Result<()> {
 }
 
 fn is_not_naked(function: &TrackedFn) -> Result<()> {
-    let naked = function.attrs.iter().find(|attr| {
-        attr.path().is_ident("naked")
-            || (attr.path().is_ident("unsafe") && attr.parse_args::<syn::Ident>().is_ok_and(|inner| inner == "naked"))
-    });
-    match naked {
+    match function.naked() {
         None => Ok(()),
         Some(attr) => Err(Error::new_spanned(
             attr,

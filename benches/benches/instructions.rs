@@ -33,6 +33,7 @@ fn main() {
     }
     let mut rows = Vec::new();
     loops(&mut rows);
+    not_installed(&mut rows);
     if !options.is_quick {
         programs(&mut rows);
     }
@@ -60,6 +61,7 @@ fn loops(rows: &mut Vec<Row>) {
     }
     for (task, without, name) in [
         ("tagged", "untagged", "scope enter + leave"),
+        ("tagged_pair", "untagged_pair", "scope enter + leave around a pair"),
         ("carried", "untagged", "carried scope enter + leave"),
         ("tagged_poll", "untagged_poll", "one extra poll"),
     ] {
@@ -68,6 +70,23 @@ fn loops(rows: &mut Vec<Row>) {
             let added = Summary::exactly(with - without);
             rows.push(Row::info(format!("{mode}: {name}"), "instructions", added));
         }
+    }
+}
+
+/// What a mark costs in a program that has another allocator, where entering a scope is one relaxed load.
+fn not_installed(rows: &mut Vec<Row>) {
+    for (what, name, most) in [("", "scope enter + leave", 12.0), ("_poll", "one extra poll", 15.0)] {
+        let [tagged, untagged] = ["tagged", "untagged"].map(|kind| {
+            let task = format!("{kind}{what}");
+            per_turn(UNDER_SYSTEM, "exact", &task, 1000, 11_000)
+        });
+        let added = tagged - untagged;
+        assert!(
+            added <= most,
+            "{name} costs {added} instructions without the allocator, {most} at most"
+        );
+        let name = format!("not installed: {name}");
+        rows.push(Row::info(name, "instructions", Summary::exactly(added)));
     }
 }
 

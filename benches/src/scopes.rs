@@ -20,6 +20,29 @@ pub fn untagged(value: u64) -> u64 {
     black_box(value)
 }
 
+/// Allocates and frees one block, in a scope.
+#[track_memory]
+#[inline(never)]
+pub fn tagged_pair(value: u64) -> u64 {
+    *black_box(Box::new(value))
+}
+
+/// Allocates and frees one block.
+#[inline(never)]
+pub fn untagged_pair(value: u64) -> u64 {
+    *black_box(Box::new(value))
+}
+
+/// Calls [`tagged_pair`] or [`untagged_pair`] so often; returns the sum of `0..calls`.
+#[must_use]
+pub fn call_pair(is_tagged: bool, calls: u64) -> u64 {
+    if is_tagged {
+        (0..calls).map(tagged_pair).sum()
+    } else {
+        (0..calls).map(untagged_pair).sum()
+    }
+}
+
 /// Calls [`tagged`] or [`untagged`] so often; returns the sum of `0..calls`.
 #[must_use]
 pub fn call(is_tagged: bool, calls: u64) -> u64 {

@@ -5,6 +5,7 @@
 #![deny(warnings)]
 #![allow(
     clippy::multiple_bound_locations,
+    clippy::let_and_return,
     clippy::too_many_arguments,
     reason = "odd forms are the point"
 )]
@@ -327,6 +328,7 @@ fn returns_async_block(n: u32) -> impl Future<Output = Result<Box<dyn Debug>, st
 
 #[track_memory(crate = crate::recorder)]
 fn returns_box<'a>(text: &'a str) -> Pin<Box<dyn Future<Output = Box<dyn Debug + 'a>> + Send + 'a>> {
+    note("before");
     if text.is_empty() {
         return Box::pin(async { Box::new("empty") as _ });
     }
@@ -337,13 +339,53 @@ fn returns_box<'a>(text: &'a str) -> Pin<Box<dyn Future<Output = Box<dyn Debug +
 fn function_that_ends_in_a_future_covers_its_polls() {
     let value = block_on(returns_async_block(1)).unwrap();
     assert_eq!(format!("{value:?}"), "2");
-    let name = "returns_async_block";
-    let expected = ["before", &format!("enter {name}"), &format!("leave {name}"), "waiting"];
-    let seen = log();
-    assert_eq!(seen[..4], expected);
-    assert_eq!(seen.len(), 6);
-    assert_eq!(format!("{:?}", block_on(returns_box("a"))), "\"a\"");
-    assert_eq!(log(), ["enter returns_box", "leave returns_box"]);
+    let (enter, leave) = ("enter returns_async_block", "leave returns_async_block");
+    assert_eq!(log(), [enter, "before", leave, enter, leave, "waiting", enter, leave]);
+    for text in ["a", ""] {
+        assert!(format!("{:?}", block_on(returns_box(text))).len() > 2);
+        let (enter, leave) = ("enter returns_box", "leave returns_box");
+        assert_eq!(log(), [enter, "before", leave, enter, leave]);
+    }
+}
+
+#[track_memory(crate = crate::recorder)]
+fn delegates(n: u32) -> impl Future<Output = u32> + Send + Unpin {
+    std::future::ready(n)
+}
+
+#[track_memory(crate = crate::recorder)]
+fn chooses<'a>(wide: bool, text: &'a str) -> Pin<Box<dyn Future<Output = usize> + 'a>> {
+    match wide {
+        true => Box::pin(async move { text.len() }),
+        false => {
+            let future = std::future::ready(1_usize);
+            Box::pin(future) as _
+        }
+    }
+}
+
+#[track_memory(crate = crate::recorder)]
+fn fails_early(n: Option<u32>) -> impl Future<Output = u32> {
+    let Some(n) = n else {
+        std::panic::panic_any("none");
+    };
+    let future = async move { n };
+    future
+}
+
+#[test]
+fn every_future_that_a_function_returns_is_covered() {
+    fn calls(name: &str) -> [String; 4] {
+        ["enter", "leave", "enter", "leave"].map(|word| format!("{word} {name}"))
+    }
+    assert_eq!(block_on(delegates(3)), 3);
+    assert_eq!(log(), calls("delegates"));
+    assert_eq!(block_on(chooses(true, "ab")) + block_on(chooses(false, "ab")), 3);
+    assert_eq!(log(), [calls("chooses"), calls("chooses")].concat());
+    assert_eq!(block_on(fails_early(Some(1))), 1);
+    assert_eq!(log(), calls("fails_early"));
+    assert!(std::panic::catch_unwind(|| fails_early(None)).is_err());
+    assert_eq!(log(), ["enter fails_early", "end fails_early"]);
 }
 
 #[test]
@@ -356,17 +398,178 @@ fn function_that_only_mentions_a_future_is_a_sync_scope() {
     assert_eq!(log(), ["enter runs", "leave runs"]);
 }
 
-#[test]
-fn async_function_grows_by_its_arguments_and_the_wrapper_only() {
-    async fn plain(big: [u64; 100]) -> u64 {
-        YieldOnce::default().await;
-        big.iter().sum()
-    }
+/// Both need to see an `async fn`, whichever of them comes first.
+mod beside_an_attribute_that_wants_async {
+    use super::*;
+
+    #[tokio::test]
     #[track_memory(crate = crate::recorder)]
-    async fn tracked(big: [u64; 100]) -> u64 {
-        YieldOnce::default().await;
-        big.iter().sum()
+    async fn above() {
+        tokio::task::yield_now().await;
+        assert_eq!(log().len(), 1, "that one has made it a sync function");
     }
-    let (plain, tracked) = (size_of_val(&plain([0; 100])), size_of_val(&tracked([0; 100])));
-    assert!(tracked <= plain + 800 + 32, "{tracked} against {plain}");
+
+    #[track_memory(crate = crate::recorder)]
+    #[tokio::test]
+    async fn below() {
+        tokio::task::yield_now().await;
+        assert_eq!(log().len(), 3, "entered, left, entered");
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    #[cfg_attr(all(), must_use, inline)]
+    async fn behind_a_condition() -> u32 {
+        1
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    #[cfg_attr(any(), must_use)]
+    /// Inert ones in between.
+    #[allow(clippy::unused_async)]
+    async fn with_inert_ones() -> u32 {
+        1
+    }
+
+    #[test]
+    fn conditional_attributes() {
+        assert_eq!(block_on(behind_a_condition()) + block_on(with_inert_ones()), 2);
+    }
+}
+
+type Big = [u64; 100];
+
+/// Bodies that keep an argument, give it away before they wait, or never look at it; with and without the attribute.
+macro_rules! sizes {
+    ($(#[$attr:meta])* $module:ident) => {
+        mod $module {
+            use super::*;
+
+            $(#[$attr])*
+            pub(super) async fn keeps(big: Big) -> u64 {
+                YieldOnce::default().await;
+                big.iter().sum()
+            }
+            $(#[$attr])*
+            pub(super) async fn gives_away(big: Big, text: String, more: Vec<u8>) -> u64 {
+                drop((text, more));
+                let sum = big.iter().sum();
+                YieldOnce::default().await;
+                sum
+            }
+            $(#[$attr])*
+            #[allow(unused_variables, reason = "an argument that the body does not touch is the point")]
+            pub(super) async fn ignores(big: Big, (a, _): (Big, Big), mut n: u8) -> u8 {
+                YieldOnce::default().await;
+                n += 1;
+                n
+            }
+            $(#[$attr])*
+            pub(super) async fn nothing() {}
+            $(#[$attr])*
+            pub(super) fn returned(big: Big) -> impl Future<Output = u64> {
+                async move {
+                    YieldOnce::default().await;
+                    big.iter().sum()
+                }
+            }
+            pub(super) struct Owner(pub(super) Big);
+            impl Owner {
+                $(#[$attr])*
+                pub(super) async fn method(self, big: Big) -> u64 {
+                    YieldOnce::default().await;
+                    big[0] + self.0[0]
+                }
+            }
+            $(#[$attr])*
+            #[must_use]
+            pub(super) async fn stays_async(big: Big, text: String) -> u64 {
+                YieldOnce::default().await;
+                big.iter().sum::<u64>() + text.len() as u64
+            }
+            pub(super) fn all() -> [usize; 7] {
+                let big = || [0; 100];
+                [
+                    size_of_val(&keeps(big())),
+                    size_of_val(&gives_away(big(), String::new(), Vec::new())),
+                    size_of_val(&ignores(big(), (big(), big()), 0)),
+                    size_of_val(&nothing()),
+                    size_of_val(&returned(big())),
+                    size_of_val(&Owner(big()).method(big())),
+                    size_of_val(&stays_async(big(), String::new())),
+                ]
+            }
+        }
+    };
+}
+sizes!(plain_sizes);
+sizes!(
+    #[track_memory(crate = crate::recorder)]
+    tracked_sizes
+);
+
+/// The wrapper of the stand-in is a pointer; what the real one adds is tested with the real one.
+#[test]
+fn futures_grow_by_the_wrapper_and_not_by_their_arguments() {
+    for (plain, tracked) in plain_sizes::all().into_iter().zip(tracked_sizes::all()) {
+        assert!(tracked <= plain + 24, "{tracked} against {plain}");
+    }
+}
+
+/// A function whose signature the attribute rewrites is for traits what it was.
+pub trait Refined {
+    /// Written as an `async fn`.
+    fn written(&self, text: &str) -> impl Future<Output = Option<usize>> + Send;
+}
+
+impl Refined for One {
+    #[deny(refining_impl_trait)]
+    #[track_memory(crate = crate::recorder)]
+    async fn written(&self, text: &str) -> Option<usize> {
+        YieldOnce::default().await;
+        self.0.find(text)
+    }
+}
+
+#[test]
+fn rewritten_signature_fits_the_trait_and_its_bounds() {
+    fn sends<T: Refined + Sync>(value: &T, text: &str) -> Option<usize> {
+        fn is_send<T: Send>(value: T) -> T {
+            value
+        }
+        block_on(is_send(value.written(text)))
+    }
+    assert_eq!(sends(&One("ab".to_owned()), "b"), Some(1));
+}
+
+/// Is it pinned for ever? Sees through opaque types.
+macro_rules! is_unpin {
+    ($value:expr) => {{
+        struct Probe<T>(std::marker::PhantomData<T>);
+        #[allow(dead_code, reason = "one of the two traits answers")]
+        trait Fallback {
+            fn answer(&self) -> bool {
+                false
+            }
+        }
+        impl<T> Fallback for &Probe<T> {}
+        #[allow(dead_code, reason = "one of the two traits answers")]
+        trait Exact {
+            fn answer(&self) -> bool {
+                true
+            }
+        }
+        impl<T: Unpin> Exact for Probe<T> {}
+        fn probe<T>(_: &T) -> Probe<T> {
+            Probe(std::marker::PhantomData)
+        }
+        (&probe(&$value)).answer()
+    }};
+}
+
+#[test]
+fn future_is_unpin_exactly_when_it_was() {
+    assert!(is_unpin!(std::future::ready(1)), "the probe sees `Unpin`");
+    assert!(is_unpin!(delegates(1)), "what it returns is");
+    assert!(!is_unpin!(waits()), "no async function is");
+    assert!(!is_unpin!(returns_async_block(1)));
 }

@@ -37,10 +37,14 @@
     clippy::missing_trait_methods,
     clippy::default_numeric_fallback,
     clippy::infinite_loop,
-    clippy::unused_trait_names
+    clippy::unused_trait_names,
+    refining_impl_trait,
+    async_fn_in_trait,
+    unreachable_code,
+    impl_trait_redundant_captures
 )]
 
-use alloc_core::track_memory;
+use alloc_core::{track_memory, tracked};
 
 /// Has methods of every kind.
 struct Caller {
@@ -101,6 +105,69 @@ fn ends_in_future(n: u32) -> impl Future<Output = u32> {
     async move { n }
 }
 
+/// Marked as a whole, with everything that can be asked for.
+struct Queue {
+    items: Vec<String>,
+}
+
+#[track_memory(loops)]
+impl Queue {
+    const fn new(items: Vec<String>) -> Self {
+        Self { items }
+    }
+
+    fn join(self, separator: char) -> String {
+        let mut out = String::new();
+        for item in self.items {
+            out.push_str(&item);
+            out.push(separator);
+        }
+        out
+    }
+
+    async fn drain(&mut self) -> usize {
+        let mut bytes = 0;
+        while let Some(item) = core::future::ready(self.items.pop()).await {
+            if item.is_empty() {
+                continue;
+            }
+            bytes += core::future::ready(item.len()).await;
+        }
+        loop {
+            core::future::ready(()).await;
+            if bytes > 0 {
+                break bytes;
+            }
+            bytes += 1;
+        }
+    }
+
+    #[track_memory(request)]
+    fn boxed(&self) -> core::pin::Pin<Box<dyn Future<Output = usize> + '_>> {
+        let extra = self.items.len();
+        Box::pin(async move { self.items.len() + extra })
+    }
+}
+
+/// Public, so that the lints about traits look at it.
+pub trait Wait {
+    /// Waits.
+    fn wait_for(&self, turns: u32) -> impl Future<Output = u32> + Send;
+}
+
+impl Wait for u32 {
+    #[track_memory]
+    async fn wait_for(&self, turns: u32) -> u32 {
+        core::future::ready(*self + turns).await
+    }
+}
+
+#[track_memory]
+#[must_use]
+async fn must_be_used(owned: String) -> usize {
+    core::future::ready(owned.len()).await
+}
+
 #[track_memory]
 #[rustfmt::skip]
 fn one_line(n: u32) -> u32 { n }
@@ -121,6 +188,14 @@ fn strict_caller_compiles_and_runs() {
         6
     );
     nothing_at_all();
+    let mut queue = Queue::new(vec![String::new(), "a".to_owned()]);
+    assert_eq!(block_on(queue.boxed()) + block_on(queue.drain()), 5);
+    assert_eq!(Queue::new(vec!["b".to_owned()]).join(','), "b,");
+    assert_eq!(block_on(1.wait_for(2)), 3);
+    assert_eq!(block_on(must_be_used("ab".to_owned())), 2);
+    let upper = tracked!(|text: &str| text.to_uppercase());
+    let later = tracked!(name = "later", async { upper("c") });
+    assert_eq!(block_on(later), "C");
 }
 
 /// Runs a future that never waits.

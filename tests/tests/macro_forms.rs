@@ -278,6 +278,73 @@ fn early_returns_leave_the_scope() {
     );
 }
 
+struct Owner<'a>(Noisy, &'a mut Vec<u32>);
+
+impl<'a> Owner<'a> {
+    #[track_memory(crate = crate::recorder)]
+    fn by_value(self) -> &'static str {
+        self.0.0
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    fn by_box(self: Box<Self>, more: Noisy) -> Option<usize> {
+        let first = self.1.first()?;
+        Some(usize::try_from(*first).ok()? + more.0.len())
+    }
+
+    /// What it hands out outlives the receiver.
+    #[track_memory(crate = crate::recorder)]
+    fn into_slot(self, at: usize) -> &'a mut u32 {
+        &mut self.1[at]
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    fn into_iter(self, add: &mut u32) -> impl Iterator<Item = u32> {
+        *add += 1;
+        self.1.push(*add);
+        self.1.clone().into_iter()
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    fn shared(self: std::rc::Rc<Self>) -> ! {
+        std::panic::panic_any(self.0.0)
+    }
+
+    #[track_memory(crate = crate::recorder)]
+    unsafe fn calls_unsafe(self, at: *const u8) -> u8 {
+        // SAFETY: the caller's promise.
+        unsafe { *at + self.0.0.len() as u8 }
+    }
+}
+
+#[test]
+fn receivers_by_value_die_inside_the_scope() {
+    fn died_inside(name: &str) {
+        let expected = [format!("enter {name}"), "drop self".to_owned(), format!("leave {name}")];
+        assert_eq!(log(), expected);
+    }
+    let mut list = vec![3];
+    assert_eq!(Owner(Noisy("self"), &mut list).by_value(), "self");
+    died_inside("by_value");
+    assert_eq!(Box::new(Owner(Noisy("self"), &mut list)).by_box(Noisy("more")), Some(7));
+    assert_eq!(
+        log(),
+        ["enter by_box", "drop more", "drop self", "leave by_box"],
+        "in the order of their drops in a plain method"
+    );
+    *Owner(Noisy("self"), &mut list).into_slot(0) += 1;
+    died_inside("into_slot");
+    let mut add = 1;
+    assert!(Owner(Noisy("self"), &mut list).into_iter(&mut add).eq([4, 2]));
+    died_inside("into_iter");
+    let panic = std::panic::catch_unwind(|| std::rc::Rc::new(Owner(Noisy("self"), &mut Vec::new())).shared());
+    assert!(panic.is_err());
+    died_inside("shared");
+    // SAFETY: the reference is valid.
+    assert_eq!(unsafe { Owner(Noisy("self"), &mut list).calls_unsafe(&1) }, 5);
+    died_inside("calls_unsafe");
+}
+
 struct Pair {
     left: Noisy,
     right: Noisy,

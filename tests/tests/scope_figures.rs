@@ -11,6 +11,7 @@ use std::hint::black_box;
 use std::mem::forget;
 use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
+use alloc_core::__private::{self, ScopeSite};
 use alloc_core::model::{CallStats, ScopeNode};
 use alloc_core::{Mode, ScopeGuard, Snapshot, TrackingAllocator, scope, set_mode, track_memory};
 use allocscope_tests::{Rng, check_sums, node, nodes, number_from_env, run_again};
@@ -1089,6 +1090,71 @@ fn run_seed(seed: u64) {
     black_box(raised);
 }
 
+/// Scopes with names of their own, as many as wanted.
+fn sites(count: u32) -> Vec<&'static ScopeSite> {
+    (1..=count)
+        .map(|line| &*Box::leak(Box::new(ScopeSite::new("made here", "sites", line))))
+        .collect()
+}
+
+fn calls_nested_too_deeply_are_counted_in_their_scope() {
+    const SITES: u32 = 200;
+    const MEASURED: u64 = 64;
+    let sites = sites(SITES);
+    let mut guards = Vec::with_capacity(sites.len());
+    let held: Vec<_> = sites
+        .iter()
+        .map(|site| {
+            guards.push(__private::enter(site));
+            bytes(9)
+        })
+        .collect();
+    while guards.pop().is_some() {}
+    let after = snapshot();
+    assert_eq!(nodes(&after, "made here").count(), SITES as usize);
+    for node in nodes(&after, "made here") {
+        assert_eq!((node.own.live_bytes, node.calls.entered), (9, 1));
+    }
+    let completed: u64 = nodes(&after, "made here").map(|node| node.calls.completed).sum();
+    assert_eq!(
+        (completed, after.tracker.unmeasured_calls),
+        (MEASURED, u64::from(SITES) - MEASURED)
+    );
+    // The outermost call has them all: what the ones too deep granted is part of the last that was measured.
+    let retained = nodes(&after, "made here")
+        .map(|node| node.calls.max_retained_bytes)
+        .max();
+    assert_eq!(retained, Some(9 * u64::from(SITES)));
+    drop(held);
+    assert_scopes_work("after calls nested too deeply");
+}
+
+fn scopes_beyond_the_table_are_the_enclosing_ones() {
+    const SITES: u32 = 70_000;
+    let sites = sites(SITES);
+    let outer = scope!("around the full table");
+    let held: Vec<_> = sites
+        .iter()
+        .map(|site| {
+            let _inner = __private::enter(site);
+            bytes(3)
+        })
+        .collect();
+    drop(outer);
+    let after = snapshot();
+    let made = nodes(&after, "made here").count() as u64;
+    let refused = after.tracker.refused_scopes;
+    assert!(made > 60_000, "{made} nodes");
+    assert_eq!(made + refused, u64::from(SITES));
+    let around = node(&after, "around the full table");
+    assert!(
+        around.own.live_bytes >= 3 * refused,
+        "what was refused is the enclosing scope's"
+    );
+    assert!(around.inclusive.live_bytes >= 3 * u64::from(SITES));
+    drop(held);
+}
+
 fn main() {
     match std::env::var("ALLOCSCOPE_TEST_PART").as_deref() {
         Ok("hand") => {
@@ -1105,10 +1171,12 @@ fn main() {
             forgotten_scope_can_be_called_again_in_the_same_place();
         }
         Ok("grown") => blocks_grown_by_another_thread_are_followed_past_the_end_of_their_call(),
+        Ok("deep") => calls_nested_too_deeply_are_counted_in_their_scope(),
+        Ok("full") => scopes_beyond_the_table_are_the_enclosing_ones(),
         Ok("crossed") => recursive_guards_out_of_order_leave_the_outermost_call_right(),
         Ok(seed) => run_seed(seed.parse().expect("a seed")),
         Err(_) => {
-            for part in ["hand", "grown", "forget", "crossed"] {
+            for part in ["hand", "grown", "forget", "crossed", "deep", "full"] {
                 run_again(&[("ALLOCSCOPE_TEST_PART", part)]);
             }
             let seeds = number_from_env("ALLOCSCOPE_TEST_SEEDS", 60);

@@ -2,8 +2,8 @@
 #![forbid(unsafe_code)]
 
 use super::{
-    CallStats, Context, Counters, EpochChange, Frame, Module, ProcessInfo, SCHEMA_VERSION, ScopeId, ScopeNode,
-    ScopeNodeId, Snapshot, Stack, Symbol, TrackerStats,
+    CallStats, Context, Counters, EpochChange, Frame, Module, ProcessInfo, SCHEMA_VERSION, ScopeId, ScopeKind,
+    ScopeNode, ScopeNodeId, Snapshot, Stack, Symbol, TrackerStats,
 };
 
 /// Run `r1`, epoch 1, nothing but the root scope.
@@ -41,6 +41,7 @@ pub(crate) fn scope(id: u32, parent: Option<u32>, name: &str) -> ScopeNode {
         name: name.to_owned(),
         file: String::new(),
         line: 0,
+        kind: ScopeKind::Function,
         own: Counters::default(),
         inclusive: Counters::default(),
         peak_bytes: 0,

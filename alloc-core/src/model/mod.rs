@@ -12,7 +12,7 @@ pub(crate) mod fixture;
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::ids::{ScopeId, ScopeNodeId};
+pub use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange};
 pub use error::Error;
 
@@ -146,6 +146,9 @@ pub struct ScopeNode {
     pub file: String,
     /// Line in it, 0 for the root.
     pub line: u32,
+    /// What one of its calls is. Files of older versions do not say and are read as functions.
+    #[serde(default)]
+    pub kind: ScopeKind,
     /// Counted in this scope and not in a scope inside it.
     pub own: Counters,
     /// `own` plus that of every scope inside.
@@ -302,4 +305,11 @@ pub struct TrackerStats {
     pub corrupt_headers: u64,
     /// Events that were seen and not recorded.
     pub dropped_events: u64,
+    /// Entries into scopes that did nothing because the table of scope nodes was full: what they did is the enclosing scope's.
+    #[serde(default)]
+    pub refused_scopes: u64,
+    /// Calls without per-call figures of their own, because too many others were open around them or memory was short. What they
+    /// allocated is counted in every other figure.
+    #[serde(default)]
+    pub unmeasured_calls: u64,
 }

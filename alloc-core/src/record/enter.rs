@@ -7,6 +7,7 @@
 //! has the numbers.
 
 use core::marker::PhantomData;
+use core::ptr;
 use core::sync::atomic::Ordering;
 
 use super::counters::LOSSES;
@@ -29,7 +30,7 @@ fn recording_thread() -> Option<&'static ThreadState> {
 /// The thread to enter a scope on, the usual way or not; `None` in mode `off`.
 #[inline(always)]
 pub(super) fn usable_thread() -> Option<&'static ThreadState> {
-    if settings::is_off() {
+    if settings::has_no_scopes() {
         return None;
     }
     thread::unoccupied().or_else(recording_thread)
@@ -52,6 +53,15 @@ impl core::fmt::Debug for ScopeGuard {
     }
 }
 
+/// The guard of no scope: what `scope!` gives in builds without the feature `tracking`.
+#[inline(always)]
+pub const fn no_scope() -> ScopeGuard {
+    ScopeGuard {
+        frame: Frame::NOTHING,
+        _not_send: PhantomData,
+    }
+}
+
 /// Enters a scope until the guard is dropped.
 ///
 /// # Overhead
@@ -60,7 +70,7 @@ impl core::fmt::Debug for ScopeGuard {
 #[inline]
 pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
     ScopeGuard {
-        frame: if settings::is_off() {
+        frame: if settings::has_no_scopes() {
             Frame::NOTHING
         } else {
             enter_recording(site)
@@ -168,7 +178,7 @@ impl core::fmt::Debug for PartGuard {
 #[inline]
 pub(super) fn enter_part(node: u32) -> PartGuard {
     PartGuard {
-        frame: if node == 0 || settings::is_off() {
+        frame: if node == 0 || settings::has_no_scopes() {
             Frame::NOTHING
         } else {
             enter_part_recording(node)
@@ -228,7 +238,7 @@ impl CallState {
 
     #[inline(always)]
     fn first_poll(&mut self, site: &'static ScopeSite) -> Frame {
-        if settings::is_off() {
+        if settings::has_no_scopes() {
             return Frame::NOTHING;
         }
         let frame = enter_recording(site);
@@ -318,7 +328,36 @@ pub(crate) fn enter_poll<'call>(site: &'static ScopeSite, call: &'call mut CallS
     }
 }
 
+/// A poll that goes on without its guard, to be kept beside its call. Forgetting it is forgetting a guard.
+pub(crate) struct OpenPoll(Frame);
+
+impl OpenPoll {
+    /// The guard again. `call` has to be that of the guard before. On another thread it is the guard of nothing.
+    #[inline(always)]
+    pub(crate) fn resume(self, call: &mut CallState) -> PollGuard<'_> {
+        let is_elsewhere = |entered: Entered| !thread::current().is_some_and(|here| ptr::eq(here, entered.thread));
+        PollGuard {
+            frame: if self.0.entered().is_some_and(is_elsewhere) {
+                Frame::NOTHING
+            } else {
+                self.0
+            },
+            call,
+            is_last: false,
+            _not_send: PhantomData,
+        }
+    }
+}
+
 impl PollGuard<'_> {
+    /// Takes the guard away and leaves the scope entered.
+    #[inline(always)]
+    pub(crate) fn keep(self) -> OpenPoll {
+        let poll = OpenPoll(self.frame);
+        core::mem::forget(self);
+        poll
+    }
+
     /// The call ends with this poll.
     #[inline(always)]
     pub(crate) fn is_last(&mut self) {

@@ -260,7 +260,25 @@ impl Frame {
     }
 
     /// Leaves a part of a call. Parts and calls inside that are still entered are left with it; one that was left so is left already.
+    #[inline(never)]
     pub(super) fn leave_part(&self) {
+        let id = PartId(self.id);
+        let Some(thread) = thread::unoccupied() else {
+            return self.leave_part_slowly();
+        };
+        let (parts, serial) = parts(thread, thread.depth.load(Ordering::Relaxed));
+        match thread.nodes.get(id.outer() as usize) {
+            Some(outer) if id.is_of(serial) && parts.load(Ordering::Relaxed) == id.number() => {
+                parts.store(id.number() - 1, Ordering::Relaxed);
+                thread.set_scope(outer);
+            }
+            _ => self.leave_part_slowly(),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_part_slowly(&self) {
         let Some(thread) = thread::current() else { return };
         let id = PartId(self.id);
         let depth = thread.depth.load(Ordering::Relaxed);

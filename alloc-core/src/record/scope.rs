@@ -5,13 +5,13 @@
 //! nodes. Leaves out: entering and leaving (`enter`, `frame`).
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
+use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use super::counters::{Counter, LOSSES, NodeRow};
 use super::index::{Index, Lazy, Place};
 use super::thread::{SCOPES, ThreadState};
 use super::{arena, context, peak};
-use crate::ids::{ContextId, ScopeNodeId};
+use crate::ids::{ContextId, ScopeKind, ScopeNodeId};
 
 /// Scope nodes in all; entering a scope beyond them does nothing.
 pub(crate) const MAX_NODES: usize = 1 << 16;
@@ -23,6 +23,7 @@ pub struct ScopeSite {
     name: &'static str,
     file: &'static str,
     line: u32,
+    kind: ScopeKind,
     /// Registered id; 0 before the first entry.
     id: AtomicU32,
 }
@@ -31,10 +32,27 @@ impl ScopeSite {
     /// A site of the given name at `file:line`.
     #[must_use]
     pub const fn new(name: &'static str, file: &'static str, line: u32) -> Self {
+        Self::of_kind(ScopeKind::Function, name, file, line)
+    }
+
+    /// A site whose calls are the requests of a program.
+    #[must_use]
+    pub const fn request(name: &'static str, file: &'static str, line: u32) -> Self {
+        Self::of_kind(ScopeKind::Request, name, file, line)
+    }
+
+    /// A site whose calls are the turns of a loop.
+    #[must_use]
+    pub const fn turn(name: &'static str, file: &'static str, line: u32) -> Self {
+        Self::of_kind(ScopeKind::Loop, name, file, line)
+    }
+
+    const fn of_kind(kind: ScopeKind, name: &'static str, file: &'static str, line: u32) -> Self {
         Self {
             name,
             file,
             line,
+            kind,
             id: AtomicU32::new(0),
         }
     }
@@ -94,6 +112,7 @@ pub(crate) struct SiteInfo {
     name_bytes: AtomicU32,
     file_bytes: AtomicU32,
     line: AtomicU32,
+    kind: AtomicU8,
 }
 
 impl SiteInfo {
@@ -107,6 +126,7 @@ impl SiteInfo {
         self.name_bytes.store(name.len() as u32, Ordering::Relaxed);
         self.file_bytes.store(file.len() as u32, Ordering::Relaxed);
         self.line.store(site.line, Ordering::Relaxed);
+        self.kind.store(site.kind as u8, Ordering::Relaxed);
         // ORDERING: Release: who sees the text sees its lengths and bytes.
         self.text.store(text.as_ptr(), Ordering::Release);
         Some(())
@@ -125,6 +145,12 @@ impl SiteInfo {
     }
     pub(crate) fn name(&self) -> &'static str {
         self.text(0, self.name_bytes.load(Ordering::Relaxed))
+    }
+    pub(crate) fn kind(&self) -> ScopeKind {
+        ScopeKind::ALL
+            .into_iter()
+            .find(|kind| *kind as u8 == self.kind.load(Ordering::Relaxed))
+            .unwrap_or_default()
     }
     pub(crate) fn file(&self) -> &'static str {
         self.text(

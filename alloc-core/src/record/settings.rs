@@ -5,9 +5,9 @@
 //! program runs on. Cost: `mode` is one relaxed load.
 
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
-use super::{arena, sys};
+use super::{arena, sys, thread};
 
 /// What is recorded of the allocations made from now on. Blocks granted in any mode live side by side: what was
 /// recorded at a block's birth is what counts when it is freed.
@@ -71,6 +71,8 @@ const DEFAULT_DEPTH: u32 = 64;
 const MAX_MEMORY_MIB: u32 = 65_535;
 
 static MODE: AtomicU8 = AtomicU8::new(Mode::Exact as u8);
+/// Whether scopes are entered: only in a program whose allocator is a `TrackingAllocator`, and not in mode `off`.
+static SCOPES: AtomicBool = AtomicBool::new(false);
 static WAS_OFF: AtomicU8 = AtomicU8::new(0);
 static TIMES_OFF: AtomicU32 = AtomicU32::new(0);
 static DEPTH: AtomicU32 = AtomicU32::new(DEFAULT_DEPTH);
@@ -98,6 +100,28 @@ pub(crate) fn is_off() -> bool {
     MODE.load(Ordering::Relaxed) == Mode::Off as u8
 }
 
+/// True when entering a scope is to do nothing: one relaxed load, also in a program that has another allocator.
+#[inline(always)]
+pub(crate) fn has_no_scopes() -> bool {
+    !SCOPES.load(Ordering::Relaxed)
+}
+
+/// To be called when the mode has been set, and when the first `TrackingAllocator` is used.
+pub(crate) fn decide_about_scopes() {
+    // ORDERING: SeqCst, as in `set_mode` and `thread::set_used`: whoever stores last has seen what the others wrote, or looks again.
+    let read = || (thread::is_used(), MODE.load(Ordering::SeqCst));
+    let mut seen = read();
+    loop {
+        let (is_used, mode) = seen;
+        SCOPES.store(is_used && mode != Mode::Off as u8, Ordering::SeqCst);
+        let now = read();
+        if now == seen {
+            break;
+        }
+        seen = now;
+    }
+}
+
 /// `mode() == Mode::Exact`, in one compare.
 #[inline(always)]
 pub(crate) fn takes_stacks() -> bool {
@@ -113,7 +137,8 @@ pub fn set_mode(mode: Mode) {
         WAS_OFF.store(1, Ordering::Relaxed);
         TIMES_OFF.fetch_add(1, Ordering::Relaxed);
     }
-    MODE.store(mode as u8, Ordering::Relaxed);
+    MODE.store(mode as u8, Ordering::SeqCst);
+    decide_about_scopes();
 }
 
 /// True when allocations may have gone unrecorded since the start.

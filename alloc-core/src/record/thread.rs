@@ -611,12 +611,14 @@ pub(crate) fn own_allocations() -> Option<u64> {
 static IS_USED: AtomicBool = AtomicBool::new(false);
 
 pub(crate) fn set_used() {
-    IS_USED.store(true, Ordering::Relaxed);
+    if !IS_USED.load(Ordering::Relaxed) && !IS_USED.swap(true, Ordering::SeqCst) {
+        settings::decide_about_scopes();
+    }
 }
 
 /// True once any `TrackingAllocator` has been asked for memory.
 pub(crate) fn is_used() -> bool {
-    IS_USED.load(Ordering::Relaxed)
+    IS_USED.load(Ordering::SeqCst)
 }
 
 // The shared shard.

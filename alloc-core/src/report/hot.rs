@@ -446,6 +446,14 @@ fn losses(stats: &TrackerStats) -> Vec<String> {
         (stats.untracked_frees, "frees of blocks from while tracking was off"),
         (stats.corrupt_headers, "block headers that made no sense"),
         (stats.dropped_events, "events seen and not recorded"),
+        (
+            stats.refused_scopes,
+            "scopes not entered, because 65,536 nodes are in use: counted in the scope around",
+        ),
+        (
+            stats.unmeasured_calls,
+            "calls without figures of their own, nested too deeply: counted in their scope",
+        ),
     ]
     .into_iter()
     .filter(|(number, _)| *number > 0)
@@ -511,6 +519,7 @@ pub(super) fn json(report: &Report<'_>) -> Value {
                 "name": node.name,
                 "file": node.file,
                 "line": node.line,
+                "kind": node.kind,
                 "own": node.own,
                 "inclusive": node.inclusive,
                 "peak_bytes": node.peak_bytes,

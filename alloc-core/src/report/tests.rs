@@ -6,8 +6,8 @@
 
 use super::*;
 use crate::model::{
-    CallStats, Change, Context, Counters, EpochChange, Frame, Module, ProcessInfo, ScopeId, ScopeNode, ScopeNodeId,
-    Stack, Symbol, TrackerStats, WindowChange,
+    CallStats, Change, Context, Counters, EpochChange, Frame, Module, ProcessInfo, ScopeId, ScopeKind, ScopeNode,
+    ScopeNodeId, Stack, Symbol, TrackerStats, WindowChange,
 };
 
 const LIBRARY: &str = "/rustc/59807616e/library";
@@ -83,6 +83,7 @@ fn scope(id: u32, parent: Option<u32>, name: &str, line: u32) -> ScopeNode {
             "src/main.rs".to_owned()
         },
         line,
+        kind: ScopeKind::Function,
         own: Counters::default(),
         inclusive: Counters::default(),
         peak_bytes: 0,

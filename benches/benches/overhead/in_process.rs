@@ -118,6 +118,8 @@ pub(super) fn scopes(options: Options) -> Vec<Row> {
         set_mode(mode);
         let expected = |count: u64| count * (count - 1) / 2;
         let call = |is_tagged, count| assert_eq!(marked::call(is_tagged, count), expected(count), "the sum is right");
+        let pair =
+            |is_tagged, count| assert_eq!(marked::call_pair(is_tagged, count), expected(count), "the sum is right");
         let poll = |is_tagged, count| assert_eq!(marked::poll(is_tagged, count), count, "every poll was made");
         let times = rounds(
             options.pick(500, 20),
@@ -127,14 +129,22 @@ pub(super) fn scopes(options: Options) -> Vec<Row> {
                 &mut |count| call(true, count),
                 &mut |count| poll(false, count),
                 &mut |count| poll(true, count),
+                &mut |count| pair(false, count),
+                &mut |count| pair(true, count),
             ],
         );
         let call = Summary::of_differences(&times[1], &times[0]);
         let poll = Summary::of_differences(&times[3], &times[2]);
+        let pair = Summary::of_differences(&times[5], &times[4]);
         let names = (
             format!("{mode}: scope enter + leave"),
             format!("{mode}: one extra poll"),
         );
+        rows.push(Row::info(
+            format!("{mode}: scope enter + leave around a pair"),
+            "ns",
+            pair,
+        ));
         if mode == Mode::Off {
             rows.push(Row::info(names.0, "ns", call));
             rows.push(Row::info(names.1, "ns", poll));

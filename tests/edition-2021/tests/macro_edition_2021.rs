@@ -13,7 +13,7 @@ mod recorder;
 use std::cell::RefCell;
 use std::pin::Pin;
 
-use alloc_core::track_memory;
+use alloc_core::{track_memory, tracked};
 use recorder::{block_on, log, Noisy};
 
 #[track_memory(crate = crate::recorder)]
@@ -58,6 +58,36 @@ fn drops_inside(a: Noisy, _b: Noisy) -> usize {
 #[track_memory(crate = crate::recorder)]
 async fn never() -> ! {
     std::panic::panic_any("out")
+}
+
+struct Sums(RefCell<Vec<u32>>);
+
+#[track_memory(loops, crate = crate::recorder)]
+impl Sums {
+    /// Two elided lifetimes and a named one: an `impl Future` of this edition would not capture them by itself.
+    async fn sum<'a>(&self, more: &'a [u32], noisy: &Noisy) -> Option<&'a u32> {
+        let mut last = None;
+        for n in more {
+            std::future::ready(()).await;
+            self.0.borrow_mut().push(*n + noisy.0.len() as u32);
+            last = Some(n)
+        }
+        last
+    }
+
+    fn into_first(self) -> u32 {
+        *self.0.borrow().first().unwrap()
+    }
+}
+
+#[test]
+fn rewritten_signatures_loops_and_closures_work_in_this_edition() {
+    let sums = Sums(RefCell::new(Vec::new()));
+    assert_eq!(block_on(sums.sum(&[1, 2], &Noisy("n"))), Some(&2));
+    assert_eq!(log().iter().filter(|line| line.contains("end for")).count(), 2);
+    let first = tracked!(crate = crate::recorder, |sums: Sums| *sums.0.borrow().first().unwrap());
+    assert_eq!(first(Sums(RefCell::new(vec![7]))), 7);
+    assert_eq!(sums.into_first(), 2);
 }
 
 #[test]

@@ -74,9 +74,12 @@ pub fn poll_once_and_drop<F: Future>(future: F) {
     assert!(future.as_mut().poll(&mut context).is_pending());
 }
 
+/// What the attribute on a block writes above its functions.
+pub use alloc_core::track_memory;
+
 /// The part of the runtime that an expansion calls.
 pub mod __private {
-    use std::future::Future;
+    use std::future::{Future, IntoFuture};
     use std::marker::PhantomData;
     use std::pin::Pin;
     use std::task::{Context, Poll};
@@ -85,11 +88,23 @@ pub mod __private {
         pub name: &'static str,
         pub file: &'static str,
         pub line: u32,
+        pub kind: &'static str,
     }
 
     impl ScopeSite {
         pub const fn new(name: &'static str, file: &'static str, line: u32) -> Self {
-            Self { name, file, line }
+            let kind = "function";
+            Self { name, file, line, kind }
+        }
+
+        pub const fn request(name: &'static str, file: &'static str, line: u32) -> Self {
+            let kind = "request";
+            Self { name, file, line, kind }
+        }
+
+        pub const fn turn(name: &'static str, file: &'static str, line: u32) -> Self {
+            let kind = "loop";
+            Self { name, file, line, kind }
         }
 
         fn short(&self) -> &'static str {
@@ -118,6 +133,159 @@ pub mod __private {
         LAST.set(Some(site));
         super::note(format!("enter {}", site.short()));
         ScopeGuard(site, PhantomData)
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum OnExceed {
+        Warn,
+        Panic,
+        Count,
+    }
+
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct CallBudget {
+        pub allocations: Option<u64>,
+        pub bytes: Option<u64>,
+        pub peak: Option<u64>,
+        pub retained: Option<u64>,
+        pub bounded: Option<u64>,
+        pub on_exceed: OnExceed,
+    }
+
+    impl CallBudget {
+        pub const fn new(is_debug: bool) -> Self {
+            Self {
+                allocations: None,
+                bytes: None,
+                peak: None,
+                retained: None,
+                bounded: None,
+                on_exceed: if is_debug { OnExceed::Panic } else { OnExceed::Count },
+            }
+        }
+    }
+
+    macro_rules! limits {
+        ($($name:ident)*) => {
+            impl CallBudget {
+                $(
+                    pub const fn $name(mut self, limit: u64) -> Self {
+                        self.$name = Some(limit);
+                        self
+                    }
+                )*
+
+                pub const fn on_exceed(mut self, on_exceed: OnExceed) -> Self {
+                    self.on_exceed = on_exceed;
+                    self
+                }
+            }
+        };
+    }
+    limits!(allocations bytes peak retained bounded);
+
+    thread_local! {
+        static BUDGET: std::cell::Cell<Option<CallBudget>> = const { std::cell::Cell::new(None) };
+    }
+
+    /// The budget of the call that began last on this thread.
+    pub fn last_budget() -> CallBudget {
+        BUDGET.get().expect("no call had a budget")
+    }
+
+    fn begin(budget: &'static CallBudget) {
+        super::note("budget");
+        BUDGET.set(Some(*budget));
+    }
+
+    pub fn enter_with_budget(site: &'static ScopeSite, budget: &'static CallBudget) -> ScopeGuard {
+        begin(budget);
+        enter(site)
+    }
+
+    pub fn track_with_budget<F: Future>(
+        site: &'static ScopeSite,
+        budget: &'static CallBudget,
+        future: F,
+    ) -> TrackedFuture<F> {
+        begin(budget);
+        track(site, future)
+    }
+
+    /// A call that is entered by hand.
+    pub struct Turn {
+        site: &'static ScopeSite,
+        is_begun: bool,
+        is_entered: bool,
+    }
+
+    /// Belongs to its thread, and has no `Drop`.
+    pub struct TurnGuard(PhantomData<*const ()>);
+
+    impl Turn {
+        pub fn new(site: &'static ScopeSite) -> Self {
+            Self {
+                site,
+                is_begun: false,
+                is_entered: false,
+            }
+        }
+
+        pub fn enter(&mut self) -> TurnGuard {
+            std::mem::forget(enter(self.site));
+            (self.is_begun, self.is_entered) = (true, true);
+            TurnGuard(PhantomData)
+        }
+
+        pub fn leave(&mut self, _: TurnGuard) {
+            assert!(self.is_entered, "left twice");
+            self.is_entered = false;
+            super::note(format!("leave {}", self.site.short()));
+        }
+    }
+
+    impl Drop for Turn {
+        fn drop(&mut self) {
+            if self.is_begun {
+                let how = if self.is_entered { "end" } else { "cut off" };
+                super::note(format!("{how} {}", self.site.short()));
+            }
+        }
+    }
+
+    pub fn between<T>((): (), value: T, (): ()) -> T {
+        value
+    }
+
+    pub fn in_turn<F: IntoFuture>(future: F, guard: TurnGuard, turn: &mut Turn) -> InTurn<'_, F::IntoFuture> {
+        let future = future.into_future();
+        turn.leave(guard);
+        InTurn { turn, future }
+    }
+
+    pub struct InTurn<'turn, F> {
+        turn: &'turn mut Turn,
+        future: F,
+    }
+
+    impl<F: Future> Future for InTurn<'_, F> {
+        type Output = F::Output;
+
+        fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+            // SAFETY: only `future` is pinned, and nothing moves it out.
+            let this = unsafe { self.get_unchecked_mut() };
+            let guard = this.turn.enter();
+            // SAFETY: `self` was pinned.
+            let result = unsafe { Pin::new_unchecked(&mut this.future) }.poll(context);
+            this.turn.leave(guard);
+            result
+        }
+    }
+
+    pub fn carry<F: Future>(future: F, guard: TurnGuard, mut turn: Turn) -> TrackedFuture<F> {
+        turn.leave(guard);
+        turn.is_begun = false;
+        track(turn.site, future)
     }
 
     pub struct TrackedFuture<F> {

@@ -1,21 +1,10 @@
-//! Items that are no functions.
+//! Items that are neither functions nor blocks of them.
 #![allow(unused_imports)]
 
 use alloc_core::track_memory;
 
 #[track_memory]
 struct A;
-
-#[track_memory]
-impl A {
-    fn f(&self) {}
-}
-
-#[track_memory]
-mod inner {}
-
-#[track_memory]
-pub trait T {}
 
 #[track_memory]
 const N: u32 = 1;
@@ -36,5 +25,5 @@ use std::fmt as _;
 unsafe extern "C" {}
 
 fn main() {
-    A.f();
+    let _ = A;
 }

@@ -1,0 +1,189 @@
+//! What the attribute adds to a future: 32 bytes at most, and nothing to what it can do.
+//!
+//! With the real runtime. That the shape of the expansion adds nothing is tested in `macro_async.rs`.
+
+use std::cell::Cell;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use alloc_core::{track_memory, tracked};
+
+/// Pending once.
+#[derive(Default)]
+struct YieldOnce(bool);
+
+impl Future for YieldOnce {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if self.0 {
+            return Poll::Ready(());
+        }
+        self.0 = true;
+        Poll::Pending
+    }
+}
+
+async fn wait() {
+    YieldOnce::default().await;
+}
+
+type Big = [u8; 1000];
+
+/// Sendable, and not shareable.
+struct SendOnly(Cell<u8>);
+
+/// The same functions with and without the attribute.
+macro_rules! twins {
+    ($(#[$attr:meta])* $module:ident) => {
+        mod $module {
+            use super::*;
+
+            $(#[$attr])*
+            async fn nothing() {}
+            $(#[$attr])*
+            async fn one_byte(n: u8) -> u8 {
+                wait().await;
+                n
+            }
+            $(#[$attr])*
+            async fn keeps(big: Big) -> u8 {
+                wait().await;
+                big[0]
+            }
+            $(#[$attr])*
+            async fn takes_apart((big, text): (Big, String), mut n: u64) -> u64 {
+                n += u64::from(big[0]);
+                drop(text);
+                wait().await;
+                n
+            }
+            $(#[$attr])*
+            async fn moves_on(first: Big, text: String, more: Vec<u8>) -> usize {
+                drop((text, more));
+                keeps(first).await;
+                wait().await;
+                1
+            }
+            $(#[$attr])*
+            async fn borrows<'a>(text: &'a str, out: &mut String) -> &'a str {
+                wait().await;
+                out.push_str(text);
+                text
+            }
+            $(#[$attr])*
+            async fn generic<T: Default, const N: usize>(item: [T; N]) -> T {
+                wait().await;
+                item.into_iter().next().unwrap_or_default()
+            }
+            $(#[$attr])*
+            fn returned(big: Big) -> impl Future<Output = u8> {
+                let first = big[0];
+                async move {
+                    wait().await;
+                    first + big[1]
+                }
+            }
+            $(#[$attr])*
+            async fn local(shared: Rc<u8>) -> u8 {
+                wait().await;
+                *shared
+            }
+            $(#[$attr])*
+            async fn send_only(cell: SendOnly) -> u8 {
+                wait().await;
+                cell.0.get()
+            }
+            #[derive(Default)]
+            struct Owner {
+                text: String,
+            }
+            impl Owner {
+                $(#[$attr])*
+                async fn by_ref(&self, big: Big) -> usize {
+                    wait().await;
+                    self.text.len() + big.len()
+                }
+                $(#[$attr])*
+                async fn by_value(mut self, more: String) -> String {
+                    self.text += &more;
+                    wait().await;
+                    self.text
+                }
+            }
+            trait Work {
+                async fn work(&self, big: Big) -> usize;
+            }
+            impl Work for Owner {
+                $(#[$attr])*
+                async fn work(&self, big: Big) -> usize {
+                    wait().await;
+                    self.text.len() + big.len()
+                }
+            }
+
+            pub(super) fn sizes() -> Vec<(&'static str, usize)> {
+                let (big, owner, mut text) = ([0; 1000], Owner::default(), String::new());
+                vec![
+                    ("nothing", size_of_val(&nothing())),
+                    ("one_byte", size_of_val(&one_byte(1))),
+                    ("keeps", size_of_val(&keeps(big))),
+                    ("takes_apart", size_of_val(&takes_apart((big, String::new()), 1))),
+                    ("moves_on", size_of_val(&moves_on(big, String::new(), Vec::new()))),
+                    ("borrows", size_of_val(&borrows("", &mut text))),
+                    ("generic", size_of_val(&generic([1_u32; 100]))),
+                    ("returned", size_of_val(&returned(big))),
+                    ("local", size_of_val(&local(Rc::new(1)))),
+                    ("send_only", size_of_val(&send_only(SendOnly(Cell::new(1))))),
+                    ("by_ref", size_of_val(&owner.by_ref(big))),
+                    ("work", size_of_val(&owner.work(big))),
+                    ("by_value", size_of_val(&Owner::default().by_value(String::new()))),
+                ]
+            }
+
+            /// Compiles if these are `Send`; `local` is not, and a test of `macro_async.rs` sees that.
+            pub(super) fn send() {
+                fn is_send<T: Send>(_: T) {}
+                let owner = Owner::default();
+                is_send(nothing());
+                is_send(takes_apart(([0; 1000], String::new()), 1));
+                is_send(returned([0; 1000]));
+                is_send(send_only(SendOnly(Cell::new(1))));
+                is_send(owner.by_ref([0; 1000]));
+                is_send(owner.work([0; 1000]));
+                is_send(generic([1]));
+            }
+        }
+    };
+}
+twins!(plain);
+twins!(
+    #[track_memory]
+    marked
+);
+
+#[test]
+fn a_future_grows_by_32_bytes_at_most() {
+    for ((name, plain), (_, marked)) in plain::sizes().into_iter().zip(marked::sizes()) {
+        println!("{name}: {plain} -> {marked}");
+        assert!(marked <= plain + 32, "{name}: {plain} bytes became {marked}");
+    }
+    let big = [0; 1000];
+    let block = async move {
+        wait().await;
+        big.len()
+    };
+    let plain = size_of_val(&block);
+    let marked = size_of_val(&tracked!(async move {
+        wait().await;
+        big.len()
+    }));
+    assert!(marked <= plain + 32, "{plain} bytes became {marked}");
+}
+
+#[test]
+fn what_was_send_is_send() {
+    plain::send();
+    marked::send();
+}
