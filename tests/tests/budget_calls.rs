@@ -168,7 +168,7 @@ async fn attributed_async(size: usize) -> Vec<u8> {
 #[test]
 fn the_attribute_sets_budgets() {
     attributed(2);
-    let text = message(|| attributed(3));
+    let text = message(|| attributed(3)).expect("three are one too many");
     assert!(text.starts_with("a call of attributed ("), "{text}");
     assert!(
         text.ends_with(") is over its budget: allocations 3 (limit 2)"),
@@ -179,6 +179,6 @@ fn the_attribute_sets_budgets() {
         assert!(Box::pin(attributed_async(size)).as_mut().poll(&mut context).is_ready());
     };
     poll(0);
-    let text = message(|| poll(7));
+    let text = message(|| poll(7)).expect("seven bytes are kept");
     assert!(text.contains("retained 7 bytes (limit 0 bytes)"), "{text}");
 }
