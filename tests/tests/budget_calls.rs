@@ -152,3 +152,33 @@ fn an_async_call_is_checked_over_all_its_polls_and_when_it_is_dropped() {
             .contains("allocations 5 (limit 4)")
     );
 }
+
+#[alloc_core::track_memory(name = "attributed", budget(allocations = 2, bytes = "1 KiB", on_exceed = panic))]
+fn attributed(blocks: usize) {
+    for _ in 0..blocks {
+        drop(black_box(vec![0_u8; 10]));
+    }
+}
+
+#[alloc_core::track_memory(name = "attributed_async", budget(retained = 0, on_exceed = panic))]
+async fn attributed_async(size: usize) -> Vec<u8> {
+    black_box(vec![0; size])
+}
+
+#[test]
+fn the_attribute_sets_budgets() {
+    attributed(2);
+    let text = message(|| attributed(3)).expect("three are one too many");
+    assert!(text.starts_with("a call of attributed ("), "{text}");
+    assert!(
+        text.ends_with(") is over its budget: allocations 3 (limit 2)"),
+        "{text}"
+    );
+    let poll = |size| {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        assert!(Box::pin(attributed_async(size)).as_mut().poll(&mut context).is_ready());
+    };
+    poll(0);
+    let text = message(|| poll(7)).expect("seven bytes are kept");
+    assert!(text.contains("retained 7 bytes (limit 0 bytes)"), "{text}");
+}
