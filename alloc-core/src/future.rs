@@ -136,10 +136,8 @@ impl<S: Stream> Stream for TrackedStream<S> {
         let mut poll = enter::enter_poll(this.site, &mut this.call);
         let result = stream.poll_next(context);
         if matches!(result, Poll::Ready(None)) {
-            poll.is_last();
-            drop(poll);
             // Polled on after its end, it is another call.
-            this.call = CallState::NEW;
+            poll.is_last();
         }
         result
     }

@@ -28,10 +28,6 @@ pub struct Turn {
     part: Option<OpenPoll>,
 }
 
-// SAFETY: the site is `Sync`, and `call` is plain data. `part` is the one field that belongs to a thread; all that
-// is ever done with it is `resume`, which finds out whether it is on that thread, and else is the guard of nothing.
-unsafe impl Send for Turn {}
-
 impl core::fmt::Debug for Turn {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Turn").field("site", &self.site).finish_non_exhaustive()
@@ -165,7 +161,12 @@ impl<F> Drop for InTurn<'_, F> {
             return;
         }
         // Only an open call is entered again. It goes on: what else the turn holds is dropped after this.
-        let guard = self.turn.call.is_open().then(|| self.turn.enter());
+        // After a panic in `poll` the scope is entered still.
+        let guard = if self.turn.part.is_some() {
+            Some(TurnGuard(PhantomData))
+        } else {
+            self.turn.call.is_open().then(|| self.turn.enter())
+        };
         // SAFETY: in place, and the last thing that happens to it: `is_done` is not set, and `self` ends here.
         unsafe { ManuallyDrop::drop(&mut self.future) };
         if let Some(guard) = guard {

@@ -102,6 +102,8 @@ pub(crate) struct CallRecord {
     next: AtomicU32,
     /// Not 0: aliases had to be dropped, the call's figures are upper bounds.
     is_upper_bound: AtomicU32,
+    /// Not 0: a suspended call forwards to this one.
+    is_known: AtomicU32,
 }
 
 const _: () = assert!(size_of::<CallRecord>() == 64);
@@ -228,6 +230,7 @@ pub(crate) fn is_pristine(stamp: Stamp) -> bool {
     record_of(stamp).is_some_and(|record| {
         record.released.word() == u64::from(stamp.generation()) << GENERATION_SHIFT
             && record.alias_head.load(Ordering::Relaxed) == 0
+            && record.is_known.load(Ordering::Relaxed) == 0
     })
 }
 
@@ -314,6 +317,9 @@ fn released_elsewhere_of(thread: Option<&ThreadState>, record: &CallRecord, stam
 pub(crate) fn suspend(stamp: Stamp, outer: Stamp) {
     let Some(record) = record_of(stamp) else { return };
     record.runner.store(0, Ordering::Relaxed);
+    if let Some(around) = record_of(outer) {
+        around.is_known.store(1, Ordering::Relaxed);
+    }
     let known = Stamp(record.forward.swap(outer.0, Ordering::AcqRel));
     if known != outer {
         pass_on_elsewhere(record, outer);
@@ -341,6 +347,7 @@ fn release(thread: Option<&ThreadState>, slot: u32) {
         &record.scan_at,
         &record.next,
         &record.is_upper_bound,
+        &record.is_known,
     ] {
         zero.store(0, Ordering::Relaxed);
     }
@@ -368,21 +375,25 @@ pub(crate) fn abandon(thread: Option<&ThreadState>, stamp: Stamp) {
     release(thread, stamp.slot());
 }
 
-/// A call was left without its figures, inside the call `outer`: its blocks are that one's from now on. Gives the stamp to go on with.
+/// A call was left without its figures, inside the call `outer`: its blocks are that one's from now on. Gives the stamp to go on
+/// with, and the bytes of it that others have released.
 #[cold]
-pub(crate) fn adopt(stamp: Stamp, outer: Stamp) -> Stamp {
-    let Some(ended) = record_of(stamp) else { return outer };
+pub(crate) fn adopt(stamp: Stamp, outer: Stamp) -> (Stamp, i64) {
+    let Some(ended) = record_of(stamp) else {
+        return (outer, 0);
+    };
     if outer == Stamp::LAZY {
-        return stamp;
+        return (stamp, 0);
     }
     ended.forward.store(outer.0, Ordering::Release);
-    ended.released.close();
+    let released = ended.released.close();
     // Nobody knows how much of it is alive: it is kept until the enclosing call ends.
     ended.stamped.store(VALUE >> 1, Ordering::Relaxed);
-    if let Some(heir) = record_of(outer) {
-        append_alias(heir, ended, stamp.slot());
+    match record_of(outer) {
+        Some(heir) => append_alias(heir, ended, stamp.slot()),
+        None => abandon(None, stamp),
     }
-    outer
+    (outer, released)
 }
 
 /// What a call left alive, and what its enclosing call goes on with.

@@ -134,7 +134,7 @@ pub(crate) struct GrowthRow {
 #[derive(Default)]
 #[repr(C, align(64))]
 pub(crate) struct NodeRow {
-    /// Depth of the outermost call of this node on this thread's stack, 0 for none: with it the next call is recursive.
+    /// 1 while a call of this node is on this thread's stack: with it the next call is recursive.
     pub(crate) open: Counter,
     /// Calls begun, recursive ones included.
     pub(crate) entered: Counter,

@@ -14,7 +14,7 @@
 //! Frames hold no pointers to each other: forgetting a guard, or dropping guards out of order, can harm figures but nothing else.
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
 
 use super::block::{Birth, Stamp};
 use super::call;
@@ -201,6 +201,10 @@ impl Frame {
         if row.open.get() != 0 {
             return None;
         }
+        let outer_mark = thread.expected_mark.get();
+        // A signal handler that enters scopes from here on takes the next level. (In `pop` it does until the level is done with.)
+        thread.depth.store(outer_depth + 1, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
         let serial = thread.last_serial.get() + 1;
         thread.last_serial.set(serial);
         call.serial.set(serial);
@@ -208,11 +212,10 @@ impl Frame {
         call.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
         call.outer_scope
             .store(ptr::from_ref(thread.scope()).cast_mut(), Ordering::Relaxed);
-        call.outer_mark.set(thread.expected_mark.get());
+        call.outer_mark.set(outer_mark);
         call.depth.store(outer_depth + 1, Ordering::Relaxed);
         call.parts.store(0, Ordering::Relaxed);
         thread.set_scope(row);
-        thread.depth.store(outer_depth + 1, Ordering::Relaxed);
         thread.expect_nothing();
         row.open.set(1);
         Some(Self {
@@ -268,7 +271,11 @@ impl Frame {
         };
         let (parts, serial) = parts(thread, thread.depth.load(Ordering::Relaxed));
         match thread.nodes.get(id.outer() as usize) {
-            Some(outer) if id.is_of(serial) && parts.load(Ordering::Relaxed) == id.number() => {
+            Some(outer)
+                if outer.node.load(Ordering::Relaxed) == id.outer()
+                    && id.is_of(serial)
+                    && parts.load(Ordering::Relaxed) == id.number() =>
+            {
                 parts.store(id.number() - 1, Ordering::Relaxed);
                 thread.set_scope(outer);
             }
@@ -343,12 +350,13 @@ impl Entered {
     fn pop(&self) -> u32 {
         let thread = self.thread;
         let outer_depth = self.depth() - 1;
-        thread.depth.store(outer_depth, Ordering::Relaxed);
         thread
             .scope_pointer()
             .store(self.call.outer_scope.load(Ordering::Relaxed), Ordering::Relaxed);
         self.row.open.set(0);
         self.call.serial.set(0);
+        compiler_fence(Ordering::SeqCst);
+        thread.depth.store(outer_depth, Ordering::Relaxed);
         outer_depth
     }
 
@@ -399,7 +407,7 @@ impl Entered {
             row.max_bytes.raise(figures.bytes);
             row.max_peak.raise(figures.peak);
         }
-        if own_bytes == 0 && self.keep_for_next_call(figures) {
+        if own_bytes == 0 && self.keep_for_next_call() {
             return self.resume_outer(0, net);
         }
         self.end_with_survivors(own_bytes, net);
@@ -407,14 +415,13 @@ impl Entered {
 
     /// True when the call needs no end: it has no record, or one as good as new, which the thread's next call gets.
     #[inline(always)]
-    fn keep_for_next_call(&self, figures: &Figures) -> bool {
+    fn keep_for_next_call(&self) -> bool {
         let thread = self.thread;
         if thread.own_bits.get() == LAZY_BITS {
             return true;
         }
         let stamp = thread.stamp();
-        // A call that granted nothing leaves its record as it was.
-        (figures.bytes == 0 || call::is_pristine(stamp)) && stamp.is_recorded() && thread.spare_stamps.put(stamp.0)
+        call::is_pristine(stamp) && stamp.is_recorded() && thread.spare_stamps.put(stamp.0)
     }
 
     #[cold]
@@ -472,8 +479,9 @@ fn abandon_innermost(thread: &'static ThreadState) -> bool {
         call::abandon(Some(thread), inner);
         entered.resume_outer(0, measured.net);
     } else {
-        entered.resume_outer(measured.net + measured.correction, measured.net);
-        thread.go_on_with(call::adopt(inner, outer));
+        let (outer, released) = call::adopt(inner, outer);
+        entered.resume_outer(measured.net + measured.correction - released, measured.net);
+        thread.go_on_with(outer);
     }
     if let Some(entry) = waiting::get(index) {
         // Its record is the enclosing call's, or gone: not to be given back once more.

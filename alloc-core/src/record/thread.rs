@@ -137,7 +137,7 @@ pub(crate) struct ThreadState {
     /// Calls on the thread's stack, and how many of them, from the outside, had an event: see `frame`.
     pub(crate) depth: AtomicU32,
     pub(crate) opened: AtomicU32,
-    /// Number of the last entry into a scope. No two entries of a process have the same.
+    /// Number of the last entry into a scope. No two entries of a process have the same (while it has had fewer than 16 million threads).
     pub(crate) last_serial: Counter,
     pub(crate) scopes: [ScopeSlot; SCOPES],
     /// `peak_mark` and `pending_node` as a row's mark has them.
