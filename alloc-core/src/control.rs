@@ -222,12 +222,6 @@ fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
 /// Bytes move from the stretch to the row to the node, and are gone from one before they are added to the next: read the other way round,
 /// they may be missed while they move, but are never seen twice.
 fn node_peaks(id: u32, info: &scope::NodeInfo, rows: &[(&ThreadState, &NodeRow)]) -> (u64, u64) {
-    let is_around = |mut node: u32| {
-        while node > id {
-            node = scope::parent_of(node);
-        }
-        node == id
-    };
     let (live, own_live) = (info.live.read() as i64, info.own_live.read() as i64);
     let (mut now, mut own_now) = (live, own_live);
     let (mut highest, mut own_highest) = (0, 0);
@@ -243,7 +237,7 @@ fn node_peaks(id: u32, info: &scope::NodeInfo, rows: &[(&ThreadState, &NodeRow)]
             };
             (delta + change, max.max(delta + highest))
         };
-        let (change, peak) = top(inclusive, is_around(stretch.node));
+        let (change, peak) = top(inclusive, scope::is_around(id, stretch.node));
         now += change;
         highest = peak.max(highest);
         let (change, peak) = top(own, stretch.node == id);

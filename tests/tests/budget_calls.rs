@@ -182,3 +182,40 @@ fn the_attribute_sets_budgets() {
     let text = message(|| poll(7)).expect("seven bytes are kept");
     assert!(text.contains("retained 7 bytes (limit 0 bytes)"), "{text}");
 }
+
+/// Keeps what it makes.
+#[alloc_core::track_memory(budget(bounded = "1 KiB", on_exceed = panic))]
+fn remember(kept: &mut Vec<Vec<u8>>) {
+    kept.push(vec![1; 300]);
+}
+
+#[test]
+fn a_declared_ceiling_is_for_all_calls_together_and_knows_what_was_freed() {
+    let mut kept = Vec::with_capacity(100);
+    for _ in 0..3 {
+        remember(&mut kept);
+    }
+    let text = message(|| remember(&mut kept)).expect("the fourth is one too many");
+    assert!(text.contains("live 1200 bytes (limit 1024 bytes)"), "{text}");
+    kept.truncate(1);
+    assert_eq!(message(|| remember(&mut kept)), None);
+    // Freed on another thread.
+    std::thread::scope(|threads| {
+        threads.spawn(|| kept.clear());
+    });
+    for _ in 0..3 {
+        remember(&mut kept);
+    }
+    // Granted on several threads, none of which has published anything.
+    kept.clear();
+    let mut others = Vec::new();
+    for turn in 0..4 {
+        let made = std::thread::spawn(move || {
+            let mut made = Vec::with_capacity(1);
+            let text = message(|| remember(&mut made));
+            assert_eq!(text.is_some(), turn == 3, "turn {turn}");
+            made
+        });
+        others.push(made.join().expect("as expected"));
+    }
+}

@@ -26,6 +26,8 @@ pub enum OnExceed {
     Count,
 }
 
+const METRICS: usize = 5;
+
 /// Limits for one call of a function, inclusive; `None`: no limit. Made by `#[track_memory(budget(...))]`, always as a `static`.
 #[derive(Debug)]
 pub struct CallBudget {
@@ -33,10 +35,11 @@ pub struct CallBudget {
     bytes: Option<u64>,
     peak: Option<u64>,
     retained: Option<u64>,
+    bounded: Option<u64>,
     on_exceed: OnExceed,
     is_listed: AtomicBool,
     exceeded: AtomicU64,
-    worst: [AtomicU64; 4],
+    worst: [AtomicU64; METRICS],
 }
 
 impl CallBudget {
@@ -48,10 +51,11 @@ impl CallBudget {
             bytes: None,
             peak: None,
             retained: None,
+            bounded: None,
             on_exceed: if is_debug { OnExceed::Panic } else { OnExceed::Count },
             is_listed: AtomicBool::new(false),
             exceeded: AtomicU64::new(0),
-            worst: [const { AtomicU64::new(0) }; 4],
+            worst: [const { AtomicU64::new(0) }; METRICS],
         }
     }
 
@@ -83,6 +87,14 @@ impl CallBudget {
         self
     }
 
+    /// At most so many bytes alive at a call's end of all calls together, in one place of the scope tree: a ceiling that the function
+    /// declares for what it keeps.
+    #[must_use]
+    pub const fn bounded(mut self, limit: u64) -> Self {
+        self.bounded = Some(limit);
+        self
+    }
+
     /// What happens when a call is over one of them.
     #[must_use]
     pub const fn on_exceed(mut self, on_exceed: OnExceed) -> Self {
@@ -91,39 +103,42 @@ impl CallBudget {
     }
 
     /// Metric, limit, what a call came to.
-    fn figures(&self, call: Calls) -> [(&'static str, Option<u64>, u64); 4] {
+    fn figures(&self, call: Calls, live: u64) -> [(&'static str, Option<u64>, u64); METRICS] {
         [
             ("allocations", self.allocations, call.allocations),
             ("bytes", self.bytes, call.bytes),
             ("peak", self.peak, call.peak),
             ("retained", self.retained, call.retained),
+            ("live", self.bounded, live),
         ]
     }
 
     /// Looks at a call that has ended.
     #[inline]
-    fn check(&'static self, site: &'static ScopeSite, call: Calls) {
+    fn check(&'static self, site: &'static ScopeSite, place: Place, call: Calls) {
         let is_over = |limit: Option<u64>, actual: u64| limit.is_some_and(|limit| actual > limit);
         // A retained figure that is an upper bound is no reason to complain.
         let retained = if call.upper_bound == 0 { call.retained } else { 0 };
+        let live = self.bounded.map_or(0, |ceiling| place.live_bytes(ceiling));
         if is_over(self.allocations, call.allocations)
             || is_over(self.bytes, call.bytes)
             || is_over(self.peak, call.peak)
             || is_over(self.retained, retained)
+            || is_over(self.bounded, live)
         {
-            self.exceed(site, Calls { retained, ..call });
+            self.exceed(site, Calls { retained, ..call }, live);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn exceed(&'static self, site: &'static ScopeSite, call: Calls) {
+    fn exceed(&'static self, site: &'static ScopeSite, call: Calls, live: u64) {
         let message = inside_tracker(|| {
             if !self.is_listed.swap(true, Ordering::Relaxed) {
                 list().push((site, self));
             }
             let mut is_news = self.exceeded.fetch_add(1, Ordering::Relaxed) == 0;
-            for (worst, (_, limit, actual)) in self.worst.iter().zip(self.figures(call)) {
+            for (worst, (_, limit, actual)) in self.worst.iter().zip(self.figures(call, live)) {
                 let over = limit.is_some_and(|limit| actual > limit);
                 is_news |= worst.fetch_max(actual, Ordering::Relaxed) < actual && over;
             }
@@ -134,7 +149,8 @@ impl CallBudget {
                         Over {
                             site,
                             budget: self,
-                            call
+                            call,
+                            live,
                         }
                     );
                     None
@@ -144,6 +160,7 @@ impl CallBudget {
                         site,
                         budget: self,
                         call,
+                        live,
                     }
                     .to_string(),
                 ),
@@ -163,6 +180,7 @@ struct Over {
     site: &'static ScopeSite,
     budget: &'static CallBudget,
     call: Calls,
+    live: u64,
 }
 
 impl fmt::Display for Over {
@@ -170,7 +188,7 @@ impl fmt::Display for Over {
         let (name, file, line) = self.site.describe();
         write!(f, "a call of {name} ({file}:{line}) is over its budget:")?;
         let mut separator = " ";
-        for (metric, limit, actual) in self.budget.figures(self.call) {
+        for (metric, limit, actual) in self.budget.figures(self.call, self.live) {
             let Some(limit) = limit.filter(|&limit| actual > limit) else {
                 continue;
             };
@@ -196,8 +214,13 @@ pub(crate) fn exceeded() -> Vec<BudgetStats> {
         .iter()
         .map(|(site, budget)| {
             let (name, file, line) = site.describe();
-            let [worst_allocations, worst_bytes, worst_peak_bytes, worst_retained_bytes] =
-                std::array::from_fn(|at| budget.worst[at].load(Ordering::Relaxed));
+            let [
+                worst_allocations,
+                worst_bytes,
+                worst_peak_bytes,
+                worst_retained_bytes,
+                worst_live_bytes,
+            ] = std::array::from_fn(|at| budget.worst[at].load(Ordering::Relaxed));
             BudgetStats {
                 name: name.to_owned(),
                 file: file.to_owned(),
@@ -211,6 +234,8 @@ pub(crate) fn exceeded() -> Vec<BudgetStats> {
                 worst_peak_bytes,
                 retained_bytes: budget.retained,
                 worst_retained_bytes,
+                bounded_bytes: budget.bounded,
+                worst_live_bytes,
             }
         })
         .collect();
@@ -263,7 +288,7 @@ fn check_since(place: Option<Place>, before: Calls, site: &'static ScopeSite, bu
     let call = place.calls().since(before);
     // Other than one: a recursive call, a poll that was not the last, or one on another thread than it began on.
     if call.completed == 1 {
-        budget.check(site, call);
+        budget.check(site, place, call);
     }
 }
 

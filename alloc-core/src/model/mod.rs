@@ -92,6 +92,12 @@ pub struct BudgetStats {
     pub retained_bytes: Option<u64>,
     /// Most retained.
     pub worst_retained_bytes: u64,
+    /// Ceiling for what is alive of all calls together.
+    #[serde(default)]
+    pub bounded_bytes: Option<u64>,
+    /// Most alive.
+    #[serde(default)]
+    pub worst_live_bytes: u64,
 }
 
 /// Which run of which program a snapshot is from.

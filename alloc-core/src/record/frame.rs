@@ -190,7 +190,8 @@ impl Frame {
 
     #[inline(always)]
     pub(super) fn is_nothing(&self) -> bool {
-        self.call.is_none() && self.id == 0
+        // Neither serial numbers nor the ids of parts are ever 0.
+        self.id == 0
     }
 
     /// Enters `row`'s node as a call of its own; `None` when that is not what it is, and nothing has changed.

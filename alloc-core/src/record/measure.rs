@@ -10,8 +10,9 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::counters::{LOSSES, NodeRow};
 use super::enter::{self, CallState, PollGuard};
+use super::peak;
 use super::scope::{self, ScopeSite};
-use super::thread::{self, ThreadState};
+use super::thread::{self, Registry, ThreadState};
 
 /// Measurements that can exist at once.
 pub(crate) const MAX_MEASUREMENTS: usize = 512;
@@ -195,6 +196,32 @@ impl Place {
     pub(crate) fn calls(self) -> Calls {
         let row = thread::current_or_register().and_then(|thread: &'static ThreadState| thread.node_row(self.0));
         row.map(Calls::of).unwrap_or_default()
+    }
+
+    /// Live bytes of the scope here, inclusive, whoever granted and freed them.
+    ///
+    /// Far below `ceiling` other threads are not asked: what they have not published is at most two publication steps each. Nor are they
+    /// while a snapshot is being taken or a thread ends. Exact when they are asked and at rest.
+    pub(crate) fn live_bytes(self, ceiling: u64) -> u64 {
+        let Some(info) = scope::node_info(self.0) else { return 0 };
+        let unpublished = |thread: &ThreadState| -> i64 {
+            let Some(row) = thread.nodes.get(self.0 as usize) else {
+                return 0;
+            };
+            let stretch = peak::Stretch::of(thread);
+            let is_mine = scope::is_around(self.0, stretch.node);
+            row.delta.signed() + if is_mine { stretch.change } else { 0 }
+        };
+        let live = info.live.signed();
+        let own = live + thread::current().map_or(0, unpublished);
+        let margin = i64::from(thread::count()) * 2 * peak::FLUSH_BYTES;
+        let registry = if own.saturating_add(margin) > ceiling as i64 {
+            Registry::try_lock()
+        } else {
+            None
+        };
+        let sum = registry.map_or(own, |registry| live + registry.threads().map(unpublished).sum::<i64>());
+        sum.max(0) as u64
     }
 
     /// The node that the calling thread is in.

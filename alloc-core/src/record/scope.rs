@@ -250,6 +250,14 @@ pub(crate) fn parent_of(node: u32) -> u32 {
     entry(&NODES, node).map_or(0, NodeInfo::parent)
 }
 
+/// True when `inner` is `node` or inside it. (A node has a larger id than the one around it.)
+pub(crate) fn is_around(node: u32, mut inner: u32) -> bool {
+    while inner > node {
+        inner = parent_of(inner);
+    }
+    inner == node
+}
+
 /// Makes the reserved nodes. Called once, before the first event.
 pub(crate) fn init() -> bool {
     [

@@ -54,6 +54,7 @@ pub(super) fn exceeded(budgets: &[BudgetStats], f: &mut String) -> fmt::Result {
             ("bytes", budget.bytes, budget.worst_bytes, bytes),
             ("peak", budget.peak_bytes, budget.worst_peak_bytes, bytes),
             ("retained", budget.retained_bytes, budget.worst_retained_bytes, bytes),
+            ("live", budget.bounded_bytes, budget.worst_live_bytes, bytes),
         ] {
             if let Some(limit) = limit.filter(|&limit| worst > limit) {
                 writeln!(
