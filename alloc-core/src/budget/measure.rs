@@ -1,7 +1,7 @@
 //! Measuring a closure, a future, or code between two lines.
 //!
 //! Called by users and by everything else in `budget`. Read side. A measurement is a call of a scope of its own (`record::measure`), so
-//! it sees the calling thread, and what handles carry to it (`carried`), and nothing else. Cost: about a microsecond to begin
+//! it sees the calling thread, and what handles carry to it (`carried`), and nothing else. Cost: about 1.5 µs to begin
 //! and end, and a pass over the table of contexts when the scope was used before.
 #![forbid(unsafe_code)]
 
@@ -30,7 +30,7 @@ use crate::record::settings::{self, Mode};
 /// what runs at once. See [`Usage`].
 ///
 /// # Overhead
-/// About a microsecond.
+/// About 1.5 µs.
 ///
 /// # Errors
 /// When the figures would be wrong, and never a silent zero: no `TrackingAllocator` installed, tracking `off` meanwhile, events lost, or
