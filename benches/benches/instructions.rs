@@ -61,6 +61,7 @@ fn loops(rows: &mut Vec<Row>) {
     }
     for (task, without, name) in [
         ("tagged", "untagged", "scope enter + leave"),
+        ("tagged_nested", "tagged", "nested scope enter + leave, more"),
         ("tagged_pair", "untagged_pair", "scope enter + leave around a pair"),
         ("carried", "untagged", "carried scope enter + leave"),
         ("tagged_poll", "untagged_poll", "one extra poll"),

@@ -61,6 +61,7 @@ fn run_loop(what: &str, count: u64) -> u64 {
         "pair" => workloads::pairs(count),
         "tagged" => scopes::call(true, count),
         "untagged" => scopes::call(false, count),
+        "tagged_nested" => scopes::call_nested(count),
         "tagged_pair" => scopes::call_pair(true, count),
         "untagged_pair" => scopes::call_pair(false, count),
         "carried" => scopes::call_carried(count),

@@ -20,6 +20,13 @@ pub fn untagged(value: u64) -> u64 {
     black_box(value)
 }
 
+/// Does nothing, in a scope in a scope.
+#[track_memory]
+#[inline(never)]
+pub fn tagged_twice(value: u64) -> u64 {
+    black_box(tagged(value))
+}
+
 /// Allocates and frees one block, in a scope.
 #[track_memory]
 #[inline(never)]
@@ -41,6 +48,12 @@ pub fn call_pair(is_tagged: bool, calls: u64) -> u64 {
     } else {
         (0..calls).map(untagged_pair).sum()
     }
+}
+
+/// Calls [`tagged_twice`] so often; returns the sum of `0..calls`.
+#[must_use]
+pub fn call_nested(calls: u64) -> u64 {
+    (0..calls).map(tagged_twice).sum()
 }
 
 /// Calls [`tagged`] or [`untagged`] so often; returns the sum of `0..calls`.

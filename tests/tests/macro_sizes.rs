@@ -187,3 +187,21 @@ fn what_was_send_is_send() {
     plain::send();
     marked::send();
 }
+
+/// Implemented twice for what is `Send`, once for what is not: only then the compiler finds `Which` by itself.
+trait OnceIfNotSend<Which> {}
+impl<T: ?Sized> OnceIfNotSend<()> for T {}
+impl<T: ?Sized + Send> OnceIfNotSend<u8> for T {}
+
+/// Does not compile for what is `Send`.
+fn is_not_send<Which>(_: &impl OnceIfNotSend<Which>) {}
+
+#[test]
+fn a_guard_cannot_leave_its_thread_nor_be_held_across_an_await_that_might() {
+    is_not_send(&alloc_core::scope!("not to be sent"));
+    is_not_send(&async {
+        let _guard = alloc_core::scope!("held across an await");
+        wait().await;
+    });
+    is_not_send(&alloc_core::current().enter());
+}

@@ -95,6 +95,10 @@ mod elf {
     /// the loader's lock and could be called here during a constructor that another thread waits for.
     static FIND_OBJECT: AtomicUsize = AtomicUsize::new(0);
 
+    /// Where the executable is mapped, from its first segment to its last, holes included.
+    static PROGRAM_START: AtomicUsize = AtomicUsize::new(0);
+    static PROGRAM_END: AtomicUsize = AtomicUsize::new(0);
+
     /// Modules found without `_dl_find_object`. Filled from the front; a slot is written once, `start` last, and never
     /// again, except that `end` becomes 0 when the module is gone.
     struct Slot {
@@ -125,6 +129,16 @@ mod elf {
                 libc::getauxval(libc::AT_SYSINFO_EHDR) as usize,
             )
         };
+        // SAFETY: the kernel says that `count` program headers of the executable lie there, for the life of the process.
+        let own = (program != 0).then(|| unsafe { core::slice::from_raw_parts(program as *const Segment, count) });
+        let own = own.and_then(|segments| Some((own_bias(program, segments)?, segments)));
+        if let Some((bias, segments)) = own {
+            let loads = || segments.iter().filter(|segment| segment.p_type == libc::PT_LOAD);
+            let start = loads().map(|load| load.p_vaddr as usize & !0xfff).min();
+            let end = loads().map(|load| (load.p_vaddr + load.p_memsz) as usize).max();
+            PROGRAM_START.store(bias.wrapping_add(start.unwrap_or(0)), Relaxed);
+            PROGRAM_END.store(bias.wrapping_add(end.unwrap_or(0)), Relaxed);
+        }
         if loader != 0 {
             // SAFETY: AT_BASE is where the kernel mapped the loader that runs this process; it is never unmapped.
             if let Some(address) = unsafe { find_object(loader) } {
@@ -139,14 +153,15 @@ mod elf {
                 list(bias_of(image, segments), segments);
             }
         }
-        if program != 0 {
-            // SAFETY: the kernel says that `count` program headers of the executable lie there.
-            let segments = unsafe { core::slice::from_raw_parts(program as *const Segment, count) };
-            let own = segments.iter().find(|segment| segment.p_type == libc::PT_PHDR);
-            if let Some(bias) = own.map_or(Some(0), |own| program.checked_sub(own.p_vaddr as usize)) {
-                list(bias, segments);
-            }
+        if let Some((bias, segments)) = own {
+            list(bias, segments);
         }
+    }
+
+    /// What must be added to the addresses inside the executable, whose program headers lie at `program`.
+    fn own_bias(program: usize, segments: &[Segment]) -> Option<usize> {
+        let own = segments.iter().find(|segment| segment.p_type == libc::PT_PHDR);
+        own.map_or(Some(0), |own| program.checked_sub(own.p_vaddr as usize))
     }
 
     /// The module that holds `address`. Takes no lock.
@@ -174,9 +189,18 @@ mod elf {
         let result = unsafe { find(address as *const c_void, found.as_mut_ptr()) };
         // SAFETY: all-zero is a valid `Found`, and the call writes integers only.
         let found = unsafe { found.assume_init() };
+        let (program_start, program_end) = (PROGRAM_START.load(Relaxed), PROGRAM_END.load(Relaxed));
+        // An executable whose segments leave pages free between them is several mappings to the loader, and the ELF header is in
+        // another one than the code.
+        let is_program = program_start <= found.map_start && found.map_start < program_end;
+        let (start, end) = if is_program {
+            (program_start, program_end)
+        } else {
+            (found.map_start, found.map_end)
+        };
         (result == 0 && found.eh_frame_header != 0).then_some(Module {
-            start: found.map_start,
-            end: found.map_end,
+            start,
+            end,
             header: found.eh_frame_header,
         })
     }

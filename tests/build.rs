@@ -1,0 +1,8 @@
+//! `stack_gaps` is linked so that its segments leave pages free between them.
+
+fn main() {
+    println!("cargo::rerun-if-changed=build.rs");
+    if std::env::var("CARGO_CFG_TARGET_OS").as_deref() == Ok("linux") {
+        println!("cargo::rustc-link-arg-bin=stack_gaps=-Wl,-z,max-page-size=65536");
+    }
+}
