@@ -39,6 +39,16 @@ pub(super) fn usable_thread() -> Option<&'static ThreadState> {
 /// A scope that lasts until this guard is dropped. Not `Send`: it belongs to the thread's stack.
 ///
 /// Guards are meant to be dropped in reverse order. Leaving an outer scope first leaves the inner ones with it.
+///
+/// A future that holds one across an `.await` cannot be sent to another thread; `#[track_memory]` is for such code:
+///
+/// ```compile_fail
+/// fn spawn(_: impl Future + Send) {}
+/// spawn(async {
+///     let _guard = alloc_core::scope!("load");
+///     std::future::ready(()).await;
+/// });
+/// ```
 #[must_use = "the scope ends when the guard is dropped: bind it to a name (`_` alone drops it at once)"]
 pub struct ScopeGuard {
     frame: Frame,
