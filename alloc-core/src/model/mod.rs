@@ -16,7 +16,7 @@ pub use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange};
 pub use error::Error;
 
-pub(crate) use diff::{add_counters, file_name};
+pub(crate) use diff::add_counters;
 pub(crate) use file::write_atomically;
 
 /// Version of the JSON schema that this build writes. Documented in `docs/snapshot-format.md`.
@@ -281,6 +281,13 @@ pub struct Module {
     pub build_id: String,
     /// Load address in this run.
     pub load_address: u64,
+}
+
+impl Module {
+    /// The part of the path after the last separator.
+    pub(crate) fn file_name(&self) -> &str {
+        self.path.rsplit(['/', '\\']).next().unwrap_or(&self.path)
+    }
 }
 
 /// What the tracker holds itself, and what it could not record.

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 
 use super::{NO_LINES, NO_SYMBOLS};
-use crate::model::{Frame, Module, Symbol, file_name};
+use crate::model::{Frame, Module, Symbol};
 use crate::symbolize::{
     Origin, Own, belongs_to_collection, collection_kind, deciding_frame, enclosing_function, short_function, short_path,
 };
@@ -320,7 +320,7 @@ impl<'a> Folder<'a> {
     fn address(&self, frame: &Frame) -> Line {
         let module = frame.module.and_then(|module| self.modules.get(module as usize));
         let instead = match module {
-            Some(module) => format!("{}+{:#x}", file_name(&module.path), frame.offset),
+            Some(module) => format!("{}+{:#x}", module.file_name(), frame.offset),
             None => format!("{:#x}", frame.offset),
         };
         Line { instead, ..no_stack() }

@@ -14,7 +14,7 @@ mod names;
 use std::ffi::c_void;
 
 use crate::inside::inside_tracker;
-use crate::model::{Module, Snapshot, Symbol, file_name};
+use crate::model::{Module, Snapshot, Symbol};
 
 pub(crate) use kinds::{belongs_to_collection, collection_kind, deciding_frame};
 pub(crate) use loaded::identity;
@@ -49,7 +49,7 @@ fn resolve(snapshot: &mut Snapshot) {
 
 /// Where the module of a snapshot lies in this process. `own`: the snapshot says that it is from this process.
 fn address_here(module: &Module, loaded: &[Module], own: bool) -> Option<u64> {
-    let same_file = |candidate: &&Module| file_name(&candidate.path) == file_name(&module.path);
+    let same_file = |candidate: &&Module| candidate.file_name() == module.file_name();
     let same_code = |candidate: &&Module| {
         if module.build_id.is_empty() {
             // Without a build id only the very same mapping is known to be the same code.

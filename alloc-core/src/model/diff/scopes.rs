@@ -1,0 +1,128 @@
+//! The scope trees of two snapshots in one.
+//!
+//! Read side; used by `SnapshotDiff::between`.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+
+use super::sums::{Side, minus};
+use super::{Change, Matching, ScopeDiff};
+use crate::model::{CallStats, ScopeNodeId, Snapshot};
+
+/// The scope trees of both snapshots in one.
+pub(super) struct ScopeTable<'a> {
+    matching: Matching,
+    by_id: HashMap<ScopeNodeId, usize>,
+    by_path: HashMap<(Option<usize>, &'a str), usize>,
+    pub(super) nodes: Vec<ScopePair<'a>>,
+}
+
+pub(super) struct ScopePair<'a> {
+    parent: Option<usize>,
+    name: &'a str,
+    file: &'a str,
+    line: u32,
+    before: CallStats,
+    after: CallStats,
+    peak_before: u64,
+    peak_after: u64,
+}
+
+impl<'a> ScopeTable<'a> {
+    pub(super) fn new(matching: Matching) -> Self {
+        Self {
+            matching,
+            by_id: HashMap::new(),
+            by_path: HashMap::new(),
+            nodes: Vec::new(),
+        }
+    }
+
+    /// Adds one side's scopes; returns where each of its ids went.
+    pub(super) fn enter(&mut self, side: Side, snapshot: &'a Snapshot) -> HashMap<ScopeNodeId, usize> {
+        let mut places: HashMap<ScopeNodeId, usize> = HashMap::with_capacity(snapshot.scopes.len());
+        if snapshot.scopes.is_empty() && self.nodes.is_empty() {
+            self.nodes.push(ScopePair::new(None, "", "", 0));
+        }
+        for scope in &snapshot.scopes {
+            let parent = scope.parent.map(|parent| places.get(&parent).copied().unwrap_or(0));
+            let next = self.nodes.len();
+            let at = match self.matching {
+                Matching::SameRun => *self.by_id.entry(scope.id).or_insert(next),
+                _ => *self.by_path.entry((parent, &scope.name)).or_insert(next),
+            };
+            if at == next {
+                self.nodes
+                    .push(ScopePair::new(parent, &scope.name, &scope.file, scope.line));
+            }
+            let node = &mut self.nodes[at];
+            let (calls, peak) = match side {
+                Side::Before => (&mut node.before, &mut node.peak_before),
+                Side::After => (&mut node.after, &mut node.peak_after),
+            };
+            add_calls(calls, &scope.calls);
+            *peak = (*peak).max(scope.peak_bytes);
+            places.insert(scope.id, at);
+        }
+        places
+    }
+
+    pub(super) fn finish(self, own: &[Change]) -> Vec<ScopeDiff> {
+        let mut inclusive = own.to_vec();
+        for at in (1..self.nodes.len()).rev() {
+            // A parent comes before its children, so its sum is complete when its turn comes.
+            if let Some(parent) = self.nodes[at].parent {
+                let child = inclusive[at];
+                inclusive[parent].add(&child);
+            }
+        }
+        let figures = own.iter().zip(inclusive);
+        let describe = |(node, (own, inclusive)): (ScopePair<'_>, (&Change, Change))| ScopeDiff {
+            parent: node.parent.map(|parent| parent as u32),
+            name: node.name.to_owned(),
+            file: node.file.to_owned(),
+            line: node.line,
+            own: *own,
+            inclusive,
+            entered: minus(node.after.entered, node.before.entered),
+            completed: minus(node.after.completed, node.before.completed),
+            call_allocations: minus(node.after.allocations, node.before.allocations),
+            call_bytes: minus(node.after.bytes, node.before.bytes),
+            call_peak_bytes: minus(node.after.sum_peak_bytes, node.before.sum_peak_bytes),
+            call_retained_bytes: minus(node.after.retained_bytes, node.before.retained_bytes),
+            peak_bytes_before: node.peak_before,
+            peak_bytes_after: node.peak_after,
+        };
+        self.nodes.into_iter().zip(figures).map(describe).collect()
+    }
+}
+
+impl<'a> ScopePair<'a> {
+    fn new(parent: Option<usize>, name: &'a str, file: &'a str, line: u32) -> Self {
+        let none = CallStats::default();
+        Self {
+            parent,
+            name,
+            file,
+            line,
+            before: none,
+            after: none,
+            peak_before: 0,
+            peak_after: 0,
+        }
+    }
+}
+
+/// Adds the sums among the call figures, which are the only ones a diff uses.
+fn add_calls(sum: &mut CallStats, more: &CallStats) {
+    for (sum, more) in [
+        (&mut sum.entered, more.entered),
+        (&mut sum.completed, more.completed),
+        (&mut sum.allocations, more.allocations),
+        (&mut sum.bytes, more.bytes),
+        (&mut sum.sum_peak_bytes, more.sum_peak_bytes),
+        (&mut sum.retained_bytes, more.retained_bytes),
+    ] {
+        *sum = sum.wrapping_add(more);
+    }
+}
