@@ -29,6 +29,7 @@ pub(crate) fn empty() -> Snapshot {
         frames: Vec::new(),
         modules: Vec::new(),
         budgets: Vec::new(),
+        loops: Vec::new(),
         tracker: TrackerStats::default(),
     }
 }

@@ -9,12 +9,14 @@ mod error;
 mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
+mod iterations;
 
 use serde::{Deserialize, Serialize};
 
 pub use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange};
 pub use error::Error;
+pub use iterations::{FreedBefore, LoopSite, LoopStats, Temporaries};
 
 pub(crate) use diff::add_counters;
 pub(crate) use file::write_atomically;
@@ -59,6 +61,9 @@ pub struct Snapshot {
     /// Functions of which a call was over its budget, most such calls first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub budgets: Vec<BudgetStats>,
+    /// What was seen of iterations, one entry for every loop that had one observed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub loops: Vec<LoopStats>,
     /// What the tracker itself holds and lost.
     pub tracker: TrackerStats,
 }

@@ -299,6 +299,7 @@ pub(super) fn payments() -> Snapshot {
             load_address: 0x5500_0000_0000,
         }],
         budgets: Vec::new(),
+        loops: Vec::new(),
         tracker: TrackerStats {
             tracker_bytes: 1_300_000,
             tracker_bytes_limit: 256 << 20,
