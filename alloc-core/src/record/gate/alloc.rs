@@ -1,0 +1,240 @@
+//! `alloc` and `alloc_zeroed`: one function per mode and place of the header.
+//!
+//! Record side. Cost: the hot path of every allocation; each line is counted in `docs/overhead.md`.
+
+use core::alloc::{GlobalAlloc, Layout};
+#[cfg(stack_rules)]
+use core::arch::naked_asm;
+use core::ptr;
+
+use super::row::{find_row, scope_row};
+use super::unusual::{alloc_untracked, alloc_unusual, count_shared};
+use super::{Fill, ask};
+use crate::ids::ContextId;
+use crate::record::block::{self, Birth, Header};
+use crate::record::counters::Row;
+#[cfg(not(stack_rules))]
+use crate::record::settings::Mode;
+use crate::record::thread::{self, ThreadState};
+use crate::record::{epoch, frame, peak, settings};
+#[cfg(stack_rules)]
+use {super::row::find_stack, crate::record::stack};
+
+/// `GlobalAlloc::alloc` and `alloc_zeroed`.
+///
+/// PERF: one function per mode, so that mode `off` pays for no registers saved on behalf of the others.
+#[inline(always)]
+pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    if !block::header_is_in_front(layout) {
+        return alloc_behind(inner, layout, fill);
+    }
+    if !block::is_grantable_in_front(layout.size()) {
+        return ptr::null_mut();
+    }
+    if settings::is_off() {
+        ask(inner, block::plain_layout(layout.size()), fill)
+    } else if settings::takes_stacks() {
+        alloc_exact(inner, layout.size(), fill)
+    } else {
+        alloc_in_scope(inner, layout.size(), fill)
+    }
+}
+
+/// Mode `scopes`, header in front.
+#[inline(never)]
+pub(super) fn alloc_in_scope<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+    if thread::unoccupied().is_none() {
+        return alloc_unusual(inner, block::SMALL_ALIGN, size, fill);
+    }
+    let granted = ask(inner, block::fronted_layout(size), fill);
+    if granted.is_null() {
+        return granted;
+    }
+    // PERF: looked up only now, so that little has to be kept over the call of the inner allocator.
+    let Some(thread) = thread::unoccupied() else {
+        return granted_meanwhile(granted, size);
+    };
+    thread.occupy();
+    let (row, context) = scope_row(thread.scope());
+    finish_front(thread, row, context, granted, size)
+}
+
+/// The inner allocator has left the thread without a state: counted in the shared shard.
+#[cold]
+#[inline(never)]
+pub(super) fn granted_meanwhile(granted: *mut u8, size: usize) -> *mut u8 {
+    finish(granted, true, size, count_shared(size))
+}
+
+/// Mode `exact`, header in front.
+///
+/// Hands on what it finds in the registers, without a frame of its own: so the stack is captured from our caller on.
+/// PERF: a frame less to step through is 80 instructions of some 700; these are three.
+#[cfg(stack_rules)]
+#[unsafe(naked)]
+extern "sysv64" fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+    naked_asm!("mov rcx, rsp", "mov r8, rbp", "jmp {from}", from = sym alloc_exact_from::<A>)
+}
+
+/// See [`alloc_exact`], whose stack pointer and `rbp` these are.
+#[cfg(stack_rules)]
+extern "sysv64" fn alloc_exact_from<A: GlobalAlloc>(
+    inner: &A,
+    size: usize,
+    fill: Fill,
+    sp: usize,
+    rbp: usize,
+) -> *mut u8 {
+    let Some(thread) = thread::unoccupied() else {
+        return alloc_unusual(inner, block::SMALL_ALIGN, size, fill);
+    };
+    thread.occupy();
+    // SAFETY: the thread is occupied and ours, so this is the only reference to the stack state.
+    let state = unsafe { &mut *thread.stack.get() };
+    // SAFETY: `alloc_exact` found them in the registers, and has not returned.
+    let hash = unsafe { stack::capture_from(state, settings::depth(), stack::Entry { sp, rbp }) };
+    let (row, context) = find_stack(thread, hash);
+    ask_exact(inner, thread, row, context, size, fill)
+}
+
+/// Mode `exact`, header in front.
+#[cfg(not(stack_rules))]
+#[inline(never)]
+pub(super) fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+    let Some(thread) = thread::unoccupied() else {
+        return alloc_unusual(inner, block::SMALL_ALIGN, size, fill);
+    };
+    thread.occupy();
+    let (row, context) = find_row(thread, Mode::Exact);
+    ask_exact(inner, thread, row, context, size, fill)
+}
+
+/// Gets a block whose row and context are known, and counts it.
+#[inline(always)]
+pub(super) fn ask_exact<A: GlobalAlloc>(
+    inner: &A,
+    thread: &'static ThreadState,
+    row: &'static Row,
+    context: ContextId,
+    size: usize,
+    fill: Fill,
+) -> *mut u8 {
+    let granted = ask(inner, block::fronted_layout(size), fill);
+    if granted.is_null() {
+        thread.vacate();
+        return granted;
+    }
+    finish_front(thread, row, context, granted, size)
+}
+
+/// Header behind, in every mode.
+#[inline(never)]
+pub(super) fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    if !block::is_grantable(size, align) {
+        return ptr::null_mut();
+    }
+    if settings::is_off() {
+        return alloc_untracked(inner, size, align, fill);
+    }
+    let Some(thread) = thread::unoccupied() else {
+        return alloc_unusual(inner, align, size, fill);
+    };
+    thread.occupy();
+    let (row, context) = find_row(thread, settings::mode());
+    let granted = ask(inner, block::backed_layout(size, align), fill);
+    if granted.is_null() {
+        thread.vacate();
+        return granted;
+    }
+    let header = count_alloc(thread, row, context, size);
+    thread.vacate();
+    finish(granted, false, size, header)
+}
+
+/// Counts a block with its header in front, and gives it.
+#[inline(always)]
+pub(super) fn finish_front(
+    thread: &'static ThreadState,
+    row: &'static Row,
+    context: ContextId,
+    granted: *mut u8,
+    size: usize,
+) -> *mut u8 {
+    let Some(header) = try_count_alloc(thread, row, context, size) else {
+        return finish_front_slowly(thread, row, context, granted, size);
+    };
+    thread.vacate();
+    finish(granted, true, size, header)
+}
+
+#[inline(never)]
+pub(super) fn finish_front_slowly(
+    thread: &'static ThreadState,
+    row: &'static Row,
+    context: ContextId,
+    granted: *mut u8,
+    size: usize,
+) -> *mut u8 {
+    // PERF: the first event of a call is the usual reason to come here.
+    let usual = if frame::try_open_call(thread) {
+        try_count_alloc(thread, row, context, size)
+    } else {
+        None
+    };
+    let header = match usual {
+        Some(header) => header,
+        None => count_alloc(thread, row, context, size),
+    };
+    thread.vacate();
+    finish(granted, true, size, header)
+}
+
+/// Writes the header of a fresh block and gives the block.
+#[inline(always)]
+pub(super) fn finish(granted: *mut u8, in_front: bool, size: usize, header: Header) -> *mut u8 {
+    if in_front {
+        // SAFETY: the inner allocator granted `fronted_layout`: 16-aligned, at least HEADER_BYTES long, and ours alone.
+        unsafe { block::write_front(granted, header) }
+    } else {
+        // SAFETY: the inner allocator granted `backed_layout(size, _)`, ours alone.
+        unsafe { block::write_behind(granted, size, header) };
+        granted
+    }
+}
+
+/// Counts an allocation that was granted, and makes its header; `None` when something needs attention, and nothing has changed.
+///
+/// PERF: this and `try_count_free` call nothing, so their callers save no registers for them.
+#[inline(always)]
+pub(super) fn try_count_alloc(
+    thread: &'static ThreadState,
+    row: &Row,
+    context: ContextId,
+    size: usize,
+) -> Option<Header> {
+    if row.mark.get() != thread.expected_mark.get() || !thread.try_grant(size as u64) {
+        return None;
+    }
+    row.allocations.add(1);
+    row.granted_bytes.add(size as u64);
+    thread.allocations.add(1);
+    Some(header_now(thread, context))
+}
+
+/// The same whatever it takes.
+pub(super) fn count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size: usize) -> Header {
+    if row.mark.get() != thread.expected_mark.get() {
+        let _ = peak::touch(thread, row, context);
+    }
+    row.allocations.add(1);
+    row.granted_bytes.add(size as u64);
+    thread.allocations.add(1);
+    thread.grant(size as u64);
+    header_now(thread, context)
+}
+
+#[inline(always)]
+pub(super) fn header_now(thread: &ThreadState, context: ContextId) -> Header {
+    Header::new(context, Birth::of(epoch::current_bits(), thread.birth_bits.get()))
+}

@@ -1,0 +1,283 @@
+//! `realloc`: the inner allocator's own, so growth in place survives.
+//!
+//! Record side. Cost: a look-up of the row as for an allocation, and the counting of both sides.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr;
+
+use super::free::{dealloc, own_birth, tell_call};
+use super::row::find_row;
+use super::unusual::{realloc_own, realloc_shared, realloc_unusual, watched_thread};
+use super::{Fill, alloc};
+use crate::ids::ContextId;
+use crate::record::block::{self, Birth, Header};
+use crate::record::counters::{LOSSES, Row};
+use crate::record::epoch::{self, Effect};
+use crate::record::peak::{self, Touched};
+use crate::record::settings::{self, Mode};
+use crate::record::thread::{self, ThreadState};
+
+/// `GlobalAlloc::realloc`.
+///
+/// # Safety
+/// - `block` was granted by `alloc` or `realloc` above for `layout`, with the same `inner`; when the result is not null it is not
+///   used afterwards.
+/// - `new_size` is not 0, and rounded up to `layout.align()` does not overflow `isize`.
+#[inline(always)]
+pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+    if !block::header_is_in_front(layout) {
+        // SAFETY: the caller's promise.
+        unsafe { realloc_behind(inner, block, layout, new_size) }
+    } else if !block::is_grantable_in_front(new_size) {
+        ptr::null_mut()
+    } else if block::address_says_tracked(block) {
+        // SAFETY: the caller's promise; the address bit says that `write_front` made this block.
+        unsafe { realloc_front(inner, block, layout.size(), new_size) }
+    } else {
+        // SAFETY: the caller's promise; the block is untracked.
+        unsafe { realloc_untracked(inner, block, layout, new_size) }
+    }
+}
+
+/// # Safety
+/// - As for `realloc`, and `write_front` made the block.
+#[inline(never)]
+pub(super) unsafe fn realloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize, new_size: usize) -> *mut u8 {
+    // SAFETY: the caller's promise.
+    let (granted, header) = unsafe { block::read_front(block) };
+    let Some(event) = ReallocEvent::begin() else {
+        return ptr::null_mut();
+    };
+    let (layout, new_layout) = (block::fronted_layout(size), block::fronted_layout(new_size));
+    // SAFETY: `granted` came from `inner` for `layout`; the new size is that of a valid layout.
+    let moved = unsafe { inner.realloc(granted, layout, new_layout.size()) };
+    if moved.is_null() {
+        event.cancel();
+        return moved;
+    }
+    let header = event.finish(
+        header,
+        Resize {
+            from: granted,
+            to: moved,
+            size,
+            new_size,
+        },
+    );
+    // SAFETY: `moved` was granted for `fronted_layout(new_size)` and is ours alone.
+    unsafe { block::write_front(moved, header) }
+}
+
+/// # Safety
+/// - As for `realloc`, and the layout's alignment is 16 or more.
+#[inline(never)]
+pub(super) unsafe fn realloc_behind<A: GlobalAlloc>(
+    inner: &A,
+    block: *mut u8,
+    layout: Layout,
+    new_size: usize,
+) -> *mut u8 {
+    if !block::is_grantable(new_size, layout.align()) {
+        return ptr::null_mut();
+    }
+    let size = layout.size();
+    // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
+    let header = unsafe { block::read_behind(block, size) };
+    if !header.is_tracked() {
+        // SAFETY: the caller's promise; the block is untracked.
+        return unsafe { realloc_untracked(inner, block, layout, new_size) };
+    }
+    let Some(event) = ReallocEvent::begin() else {
+        return ptr::null_mut();
+    };
+    let new_layout = block::backed_layout(new_size, layout.align());
+    // SAFETY: `block` came from `inner` for `backed_layout` of the old size; the new size is that of a valid layout.
+    let moved = unsafe { inner.realloc(block, block::backed_layout(size, layout.align()), new_layout.size()) };
+    if moved.is_null() {
+        event.cancel();
+        return moved;
+    }
+    let header = event.finish(
+        header,
+        Resize {
+            from: block,
+            to: moved,
+            size,
+            new_size,
+        },
+    );
+    // SAFETY: `moved` was granted for `backed_layout(new_size, _)` and is ours alone.
+    unsafe { block::write_behind(moved, new_size, header) };
+    moved
+}
+
+/// What a reallocation did. The addresses are the inner allocator's.
+#[derive(Clone, Copy)]
+pub(super) struct Resize {
+    pub(super) from: *mut u8,
+    pub(super) to: *mut u8,
+    pub(super) size: usize,
+    pub(super) new_size: usize,
+}
+
+impl Resize {
+    #[inline(always)]
+    pub(super) fn copied_bytes(&self) -> Option<u64> {
+        (self.from != self.to).then_some(self.size.min(self.new_size) as u64)
+    }
+}
+
+/// A reallocation of a tracked block: who receives it, known before the inner allocator is asked.
+struct ReallocEvent {
+    /// The usual case: the thread (now occupied), and the receiving row and context.
+    usual: Option<(&'static ThreadState, &'static Row, ContextId)>,
+}
+
+impl ReallocEvent {
+    #[inline(always)]
+    fn begin() -> Option<Self> {
+        let mode = settings::mode();
+        let Some(thread) = thread::unoccupied().filter(|_| mode != Mode::Off) else {
+            return Self::begin_unusual();
+        };
+        thread.occupy();
+        let (row, context) = find_row(thread, mode);
+        Some(Self {
+            usual: Some((thread, row, context)),
+        })
+    }
+
+    /// `None`: the thread is watched, and the request is to fail.
+    #[cold]
+    #[inline(never)]
+    fn begin_unusual() -> Option<Self> {
+        let watched = watched_thread();
+        if watched.is_some_and(|thread| thread.watch.fails_now(thread)) {
+            return None;
+        }
+        Some(Self { usual: None })
+    }
+
+    #[inline(always)]
+    fn cancel(self) {
+        if let Some((thread, ..)) = self.usual {
+            thread.vacate();
+        }
+    }
+
+    /// Counts the reallocation and makes the block's header: a new holder, the old birth.
+    #[inline(always)]
+    fn finish(self, header: Header, resize: Resize) -> Header {
+        let Some((thread, row, context)) = self.usual else {
+            return realloc_unusual(header, resize);
+        };
+        let from = header.context();
+        let header = match thread.row(from) {
+            Some(from_row) => count_realloc(thread, (row, context), (from_row, from), header, resize),
+            None => realloc_shared(header, resize),
+        };
+        thread.vacate();
+        header
+    }
+}
+
+#[inline(always)]
+pub(super) fn count_realloc(
+    thread: &'static ThreadState,
+    (row, context): (&'static Row, ContextId),
+    (from_row, from): (&'static Row, ContextId),
+    header: Header,
+    resize: Resize,
+) -> Header {
+    let Resize { size, new_size, .. } = resize;
+    thread.end_climb();
+    // The old holder first: what is pending may have to be settled before the new one is counted.
+    if from_row.mark.get() != thread.expected_mark.get() {
+        match peak::touch(thread, from_row, from) {
+            Touched::Ready => {}
+            // The tracker's own block, reallocated after the tracker was left: it stays the tracker's.
+            Touched::Tracker => return realloc_own(from_row, header, size, new_size),
+            Touched::Corrupt => {
+                LOSSES.corrupt_headers.add_shared(1);
+                return header;
+            }
+        }
+    }
+    // The bytes leave one holder and arrive at the other, and no moment has both.
+    thread.release(size as u64);
+    if row.mark.get() != thread.expected_mark.get() {
+        let _ = peak::touch(thread, row, context);
+    }
+    thread.grant(new_size as u64);
+    thread.reallocations.add(1);
+    // Received before handed over: who sees the second sees the first.
+    row.reallocations.add(1);
+    row.granted_bytes.add(new_size as u64);
+    from_row.handed_over.add(1);
+    from_row.released_bytes.add(size as u64);
+    if let Some(bytes) = resize.copied_bytes() {
+        thread.copied(context, bytes);
+    }
+    let birth = header.birth();
+    if birth != own_birth(thread) {
+        realloc_birth(Some(thread), birth, (from, size), (context, new_size));
+    }
+    Header::new(context, birth)
+}
+
+/// The same for a reallocation: the block keeps its birth, and changes its holder and size.
+#[cold]
+#[inline(never)]
+pub(super) fn realloc_birth(
+    thread: Option<&ThreadState>,
+    birth: Birth,
+    (from, size): (ContextId, usize),
+    (to, new_size): (ContextId, usize),
+) {
+    if birth.epoch() != epoch::current() {
+        epoch::change(to, birth.epoch(), Effect::received(new_size));
+        epoch::change(from, birth.epoch(), Effect::handed_over(size));
+    }
+    tell_call(thread, birth.stamp(), size as i64 - new_size as i64);
+}
+
+/// An untracked block: it stays one in mode `off`; else it becomes tracked, by a move. If the move fails, nothing has changed.
+///
+/// # Safety
+/// - As for `realloc`, and the block is untracked.
+#[inline(never)]
+pub(super) unsafe fn realloc_untracked<A: GlobalAlloc>(
+    inner: &A,
+    block: *mut u8,
+    layout: Layout,
+    new_size: usize,
+) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    if settings::mode() != Mode::Off {
+        // SAFETY: the caller promises a non-zero `new_size` that makes a valid layout with this alignment.
+        let moved = alloc(
+            inner,
+            unsafe { Layout::from_size_align_unchecked(new_size, align) },
+            Fill::Any,
+        );
+        if !moved.is_null() {
+            // SAFETY: both blocks are valid for the smaller size, and the new one was granted while the old one was alive.
+            unsafe { ptr::copy_nonoverlapping(block, moved, size.min(new_size)) };
+            // SAFETY: the caller's promise; the block is not used again.
+            unsafe { dealloc(inner, block, layout) };
+        }
+        return moved;
+    }
+    if block::header_is_in_front(layout) {
+        // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
+        return unsafe { inner.realloc(block, block::plain_layout(size), block::plain_layout(new_size).size()) };
+    }
+    let new_layout = block::backed_layout(new_size, align);
+    // SAFETY: `block` came from `inner` for `backed_layout(size, align)`.
+    let moved = unsafe { inner.realloc(block, block::backed_layout(size, align), new_layout.size()) };
+    if !moved.is_null() {
+        // SAFETY: granted for `backed_layout(new_size, _)`, ours alone.
+        unsafe { block::write_behind(moved, new_size, Header::UNTRACKED) };
+    }
+    moved
+}

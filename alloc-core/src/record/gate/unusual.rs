@@ -1,0 +1,241 @@
+//! The rare paths: threads without a state, inside the tracker, watched, or interrupted while recording; and untracked blocks.
+//!
+//! Record side. Called by `alloc`, `free` and `realloc` when the usual way is closed. Cost: cold; atomic additions where the shared
+//! shard counts.
+
+use core::alloc::{GlobalAlloc, Layout};
+use core::ptr;
+
+use super::alloc::finish;
+use super::free::{count_free_on, free_birth};
+use super::realloc::{Resize, count_realloc, realloc_birth};
+use super::row::find_row;
+use super::{Fill, alloc, ask};
+use crate::ids::ContextId;
+use crate::record::block::{self, Birth, Header, Stamp};
+use crate::record::counters::{LOSSES, Row};
+use crate::record::settings::{self, Mode};
+use crate::record::thread::{self, ThreadState};
+use crate::record::{context, epoch, peak, watch};
+
+/// A block that is not tracked.
+pub(super) fn alloc_untracked<A: GlobalAlloc>(inner: &A, size: usize, align: usize, fill: Fill) -> *mut u8 {
+    if align <= block::SMALL_ALIGN {
+        return ask(inner, block::plain_layout(size), fill);
+    }
+    let granted = ask(inner, block::backed_layout(size, align), fill);
+    if !granted.is_null() && fill == Fill::Any {
+        // SAFETY: granted for this very layout, and ours alone.
+        unsafe { block::write_behind(granted, size, Header::UNTRACKED) };
+    }
+    granted
+}
+
+/// Asks for a block with room for a header.
+pub(super) fn ask_tracked<A: GlobalAlloc>(inner: &A, size: usize, align: usize, fill: Fill) -> *mut u8 {
+    let in_front = align <= block::SMALL_ALIGN;
+    ask(
+        inner,
+        if in_front {
+            block::fronted_layout(size)
+        } else {
+            block::backed_layout(size, align)
+        },
+        fill,
+    )
+}
+
+/// The thread has no state yet, or none any more, or is inside the tracker, or is interrupted while recording.
+#[cold]
+#[inline(never)]
+pub(super) fn alloc_unusual<A: GlobalAlloc>(inner: &A, align: usize, size: usize, fill: Fill) -> *mut u8 {
+    thread::set_used();
+    if !thread::is_initialised() {
+        // LIMIT: made while another thread makes the tables, or without any memory for them.
+        LOSSES.dropped_events.add_shared(1);
+        return alloc_untracked(inner, size, align, fill);
+    }
+    let Some(thread) = thread::current_or_register().filter(|thread| !thread.is_busy()) else {
+        return alloc_shared(inner, size, align, fill);
+    };
+    if thread.is_inside() {
+        return alloc_own(inner, size, align, fill, thread);
+    }
+    if thread.is_watched() {
+        return alloc_watched(inner, size, align, fill, thread);
+    }
+    // The thread has just been registered: the usual way is open now, and the mode may have been set by the environment.
+    // SAFETY: the alignment is that of a valid layout; a smaller one was rounded up to 8, and the size is far from the limit.
+    alloc(inner, unsafe { Layout::from_size_align_unchecked(size, align) }, fill)
+}
+
+/// On a thread that is watched: the usual way, unless the request is to fail.
+pub(super) fn alloc_watched<A: GlobalAlloc>(
+    inner: &A,
+    size: usize,
+    align: usize,
+    fill: Fill,
+    thread: &'static ThreadState,
+) -> *mut u8 {
+    if thread.watch.fails_now(thread) {
+        return ptr::null_mut();
+    }
+    thread.watch_no_more();
+    // SAFETY: as in `alloc_unusual`.
+    let granted = alloc(inner, unsafe { Layout::from_size_align_unchecked(size, align) }, fill);
+    thread.watch_from_now_on();
+    if !granted.is_null() {
+        thread.watch.note(watch::header_of(granted, size, align), size, false);
+    }
+    granted
+}
+
+/// What the read side allocates: counted, but no part of the program.
+pub(super) fn alloc_own<A: GlobalAlloc>(
+    inner: &A,
+    size: usize,
+    align: usize,
+    fill: Fill,
+    thread: &'static ThreadState,
+) -> *mut u8 {
+    let Some(row) = thread.row(ContextId::TRACKER) else {
+        return alloc_shared(inner, size, align, fill);
+    };
+    let granted = ask_tracked(inner, size, align, fill);
+    if granted.is_null() {
+        return granted;
+    }
+    thread.occupied_for(|| {
+        let _ = peak::touch(thread, row, ContextId::TRACKER);
+        row.allocations.add(1);
+        row.granted_bytes.add(size as u64);
+    });
+    let header = Header::new(ContextId::TRACKER, Birth::new(epoch::current(), Stamp::NONE));
+    finish(granted, align <= block::SMALL_ALIGN, size, header)
+}
+
+pub(super) fn release_own(row: &Row, size: usize) {
+    row.frees.add(1);
+    row.released_bytes.add(size as u64);
+}
+
+pub(super) fn realloc_own(row: &Row, header: Header, size: usize, new_size: usize) -> Header {
+    row.reallocations.add(1);
+    row.granted_bytes.add(new_size as u64);
+    row.handed_over.add(1);
+    row.released_bytes.add(size as u64);
+    header
+}
+
+/// Counted under "other" of the whole program, by atomic additions.
+#[cold]
+pub(super) fn alloc_shared<A: GlobalAlloc>(inner: &A, size: usize, align: usize, fill: Fill) -> *mut u8 {
+    let granted = ask_tracked(inner, size, align, fill);
+    if granted.is_null() {
+        return granted;
+    }
+    finish(granted, align <= block::SMALL_ALIGN, size, count_shared(size))
+}
+
+pub(super) fn count_shared(size: usize) -> Header {
+    LOSSES.other_allocations.add_shared(1);
+    // The root's row is made before the first event, and never goes.
+    if let Some(row) = thread::shared_row(ContextId::ROOT) {
+        row.rebase(peak::serial());
+        row.allocations.add_shared(1);
+        row.granted_bytes.add_shared(size as u64);
+        peak::move_shared(size as i64);
+    }
+    Header::new(ContextId::ROOT, Birth::new(epoch::current(), Stamp::NONE))
+}
+
+#[cold]
+#[inline(never)]
+pub(super) fn free_unusual(header: Header, size: usize) {
+    match thread::current_or_register().filter(|thread| !thread.is_busy()) {
+        // Inside the tracker, watched, or registered just now: the row is the thread's own either way.
+        Some(thread) => {
+            thread.occupied_for(|| match thread.row(header.context()) {
+                Some(row) => count_free_on(thread, row, header, size),
+                None => free_shared(header, size),
+            });
+            if thread.is_watched() && !thread.is_inside() {
+                thread.watch.note(header, size, true);
+            }
+        }
+        None => free_shared(header, size),
+    }
+}
+
+#[cold]
+pub(super) fn free_shared(header: Header, size: usize) {
+    let context = header.context();
+    let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
+        return LOSSES.corrupt_headers.add_shared(1);
+    };
+    row.rebase(peak::serial());
+    row.frees.add_shared(1);
+    row.released_bytes.add_shared(size as u64);
+    if context != ContextId::TRACKER {
+        peak::move_shared(-(size as i64));
+        free_birth(None, header, size);
+    }
+}
+
+/// A tracked block is reallocated in mode `off`, inside the tracker, or by a thread without a state: it stays with its holder.
+#[cold]
+#[inline(never)]
+pub(super) fn realloc_unusual(header: Header, resize: Resize) -> Header {
+    let context = header.context();
+    let thread = thread::current_or_register().filter(|thread| !thread.is_busy());
+    let counted = thread.and_then(|thread| {
+        if let Some(watched) = watched_thread().filter(|_| settings::mode() != Mode::Off) {
+            return realloc_watched(watched, header, resize);
+        }
+        thread.occupied_for(|| {
+            let row = thread.row(context)?;
+            Some(count_realloc(thread, (row, context), (row, context), header, resize))
+        })
+    });
+    counted.unwrap_or_else(|| realloc_shared(header, resize))
+}
+
+/// The calling thread, if it is watched and neither inside the tracker nor interrupted while recording.
+pub(super) fn watched_thread() -> Option<&'static ThreadState> {
+    thread::current().filter(|thread| thread.is_watched() && !thread.is_inside() && !thread.is_busy())
+}
+
+/// On a thread that is watched the block passes to who reallocates it, as everywhere.
+pub(super) fn realloc_watched(thread: &'static ThreadState, header: Header, resize: Resize) -> Option<Header> {
+    let from = header.context();
+    let header = thread.occupied_for(|| {
+        let (row, context) = find_row(thread, settings::mode());
+        let from_row = thread.row(from)?;
+        Some(count_realloc(thread, (row, context), (from_row, from), header, resize))
+    })?;
+    thread.watch.note(header, resize.new_size, false);
+    Some(header)
+}
+
+#[cold]
+pub(super) fn realloc_shared(header: Header, resize: Resize) -> Header {
+    let Resize { size, new_size, .. } = resize;
+    let context = header.context();
+    let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
+        LOSSES.corrupt_headers.add_shared(1);
+        return header;
+    };
+    row.rebase(peak::serial());
+    row.reallocations.add_shared(1);
+    row.granted_bytes.add_shared(new_size as u64);
+    row.handed_over.add_shared(1);
+    row.released_bytes.add_shared(size as u64);
+    if let Some(bytes) = resize.copied_bytes() {
+        thread::copied_shared(context, bytes);
+    }
+    if context != ContextId::TRACKER {
+        peak::move_shared(new_size as i64 - size as i64);
+        realloc_birth(None, header.birth(), (context, size), (context, new_size));
+    }
+    header
+}

@@ -1,0 +1,431 @@
+//! Per-thread state: everything the tracker keeps for one thread, and how an event finds it.
+//!
+//! Record side. One `ThreadState` has one writer, the thread that runs on it; readers (`control`) look at its counters while they
+//! hold the registry. A thread registers at its first tracked event. When it ends, its figures move to the shared shard and its
+//! pages to the pools, so memory follows the threads that are alive. Threads without a state (ended ones, or no memory left) are
+//! counted in the shared shard directly (`gate::unusual`).
+
+mod registry;
+mod shared;
+mod site_cache;
+
+use core::cell::{Cell, UnsafeCell};
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
+
+pub(crate) use self::registry::{Registry, count, is_initialised};
+pub(crate) use self::shared::{copied_shared, make_shared_row, shared_copied_bytes, shared_row};
+use self::site_cache::{SITE_BITS, SITE_SETS, SiteSet};
+use super::block::{Birth, CONTEXT_BITS, Stamp};
+use super::call::SlotRing;
+use super::counters::{Counter, GrowthRow, NodeRow, Row};
+use super::frame::{MAX_DEPTH, OpenCall};
+use super::free::Spares;
+use super::pages::{Directory, Pool};
+use super::scope::{self, MAX_NODES, ScopeSlot};
+use super::settings;
+use super::stack::StackState;
+use super::watch::Watch;
+use crate::ids::ContextId;
+
+pub(crate) const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
+pub(crate) const SCOPES: usize = 64;
+
+/// The first word of a state: 0 when the thread can record an event the usual way.
+#[repr(C)]
+struct Occupied(AtomicU64);
+
+/// The thread is between the first and the last step of recording an event: whoever allocates then (a signal handler) is
+/// counted in the shared shard.
+const BUSY: u64 = 1;
+/// One `InTracker` guard.
+const INSIDE: u64 = 2;
+/// The thread is watched: see `watch`. Above all guards there can be.
+const WATCHED: u64 = 1 << 32;
+
+/// Everything the tracker keeps for one thread. INVARIANT: zeroed memory is a valid, unused state.
+#[repr(C, align(64))]
+pub(crate) struct ThreadState {
+    occupied: Occupied,
+    /// `Row::mark` of a row that needs no attention: the peak mark, and the node whose events are pending. A value that no
+    /// row has while the running call has no record yet.
+    pub(crate) expected_mark: Counter,
+    /// Requests granted, bytes granted (reallocations included) and bytes released by this thread, ever.
+    pub(crate) allocations: Counter,
+    pub(crate) granted: Counter,
+    pub(crate) released: Counter,
+    /// Largest `net` since it was last folded into `call_max` and `pending_max`. Signed.
+    pub(crate) run_max: Counter,
+    /// While `net` stays between the two, neither a peak nor a publication is due. Signed.
+    pub(crate) window_low: Counter,
+    pub(crate) window_high: Counter,
+    /// Stamp of the next block, as the bits of a birth.
+    pub(crate) birth_bits: Counter,
+    /// Stamp of the blocks that the running call counts as its own, likewise: that of no block while it has no record.
+    pub(crate) own_bits: Counter,
+    /// What `granted - released` leaves out of the running call's own bytes: releases of other calls' blocks. Signed.
+    pub(crate) correction: Counter,
+    /// Blocks freed by this thread, ever.
+    pub(crate) frees: Counter,
+    /// Row of the current scope node.
+    scope: AtomicPtr<NodeRow>,
+    pub(crate) rows: Directory<Row>,
+    // What scopes use.
+    /// Calls on the thread's stack, and how many of them, from the outside, had an event: see `frame`.
+    pub(crate) depth: AtomicU32,
+    pub(crate) opened: AtomicU32,
+    /// Number of the last entry into a scope. No two entries of a process have the same (while it has had fewer than 16 million threads).
+    pub(crate) last_serial: Counter,
+    pub(crate) scopes: [ScopeSlot; SCOPES],
+    /// `peak_mark` and `pending_node` as a row's mark has them.
+    usual_mark: Counter,
+    /// Largest `net` in the innermost open call. Signed.
+    pub(crate) call_max: Counter,
+    pub(crate) calls: [OpenCall; MAX_DEPTH],
+    /// Parts that are entered outside all calls.
+    pub(crate) parts: AtomicU32,
+    /// Stamps with records as good as new.
+    pub(crate) spare_stamps: Spares,
+    pub(crate) spare_waiting: Spares,
+    pub(crate) nodes: Directory<NodeRow>,
+    pub(crate) slots: SlotRing,
+    // What peaks use; see `peak`.
+    pub(crate) peak_mark: AtomicU32,
+    pub(crate) pending_node: AtomicU32,
+    pub(crate) pending_base: Counter,
+    pub(crate) pending_max: Counter,
+    pub(crate) published: Counter,
+    pub(crate) live_at_publication: Counter,
+    pub(crate) peak_net: Counter,
+    /// Not 0 once `peak_net` is a new peak of this thread's.
+    pub(crate) raised: AtomicU32,
+    /// Not 0 while the process is at a new peak of this thread's, and nothing was released since.
+    pub(crate) climbing: AtomicU32,
+    pub(crate) seen_serial: AtomicU32,
+    /// Odd while the three figures of the publication change.
+    pub(crate) version: AtomicU32,
+    // The rest.
+    pub(crate) growth: Directory<GrowthRow>,
+    pub(crate) untracked_frees: Counter,
+    pub(crate) watch: Watch,
+    /// Reallocations that this thread executed, ever, and the bytes that they copied.
+    pub(crate) reallocations: Counter,
+    pub(crate) copied_bytes: Counter,
+    index: AtomicU32,
+    salt: Counter,
+    status: AtomicU32,
+    next: AtomicPtr<ThreadState>,
+    pub(crate) stack: UnsafeCell<StackState>,
+    pub(crate) sites: [SiteSet; SITE_SETS],
+}
+
+const UNUSED: u32 = 0;
+const LIVE: u32 = 1;
+const ENDED: u32 = 2;
+
+/// `own_bits` of a call that has no record yet.
+pub(crate) const LAZY_BITS: u64 = Birth::new(0, Stamp::LAZY).bits();
+/// A mark that no row has.
+const UNEXPECTED: u64 = u64::MAX;
+
+/// What stands for the state of a thread that has none: occupied, so that nobody looks further.
+struct Nobody(Occupied);
+/// Not registered yet.
+static UNKNOWN: Nobody = Nobody(Occupied(AtomicU64::new(BUSY)));
+/// Ended, or no memory left: counted in the shared shard from now on.
+static WITHOUT: Nobody = Nobody(Occupied(AtomicU64::new(BUSY)));
+
+// SAFETY: the pointer is to a `static` or to a state: both live as long as the process and may be used from any thread.
+unsafe impl Sync for StatePointer {}
+
+/// Points to an `Occupied` that is the first field of a `ThreadState` unless it is one of the two `Nobody`.
+#[derive(Clone, Copy)]
+struct StatePointer(*const Occupied);
+
+thread_local! {
+    // `const` and without a destructor: reading it never allocates, registers or fails, to the very end of the thread.
+    static STATE: Cell<StatePointer> = const { Cell::new(StatePointer(&raw const UNKNOWN.0)) };
+}
+
+static ROW_POOL: Pool = Pool::new();
+static GROWTH_POOL: Pool = Pool::new();
+static NODE_POOL: Pool = Pool::new();
+
+/// The calling thread's state, if it has one and is not occupied: the usual case of every event.
+#[inline(always)]
+pub(crate) fn unoccupied() -> Option<&'static ThreadState> {
+    let state = STATE.with(Cell::get).0;
+    // SAFETY: `state` points to an `Occupied` in any case.
+    if unsafe { &*state }.0.load(Ordering::Relaxed) != 0 {
+        return None;
+    }
+    // SAFETY: the two `Nobody` are always occupied, so this is a pointer that `register` made from a whole state.
+    Some(unsafe { &*state.cast::<ThreadState>() })
+}
+
+/// The calling thread's state, if it has one.
+pub(crate) fn current() -> Option<&'static ThreadState> {
+    let state = STATE.with(Cell::get).0;
+    if ptr::eq(state, &raw const UNKNOWN.0) || ptr::eq(state, &raw const WITHOUT.0) {
+        return None;
+    }
+    // SAFETY: as in `unoccupied`.
+    Some(unsafe { &*state.cast::<ThreadState>() })
+}
+
+fn set_current(state: *const Occupied) {
+    STATE.with(|current| current.set(StatePointer(state)));
+}
+
+/// The calling thread's state, made now if this is its first event.
+#[cold]
+#[inline(never)]
+pub(crate) fn current_or_register() -> Option<&'static ThreadState> {
+    let state = STATE.with(Cell::get).0;
+    if ptr::eq(state, &raw const UNKNOWN.0) {
+        registry::register()
+    } else {
+        current()
+    }
+}
+
+impl ThreadState {
+    pub(crate) fn index(&self) -> u32 {
+        self.index.load(Ordering::Relaxed)
+    }
+
+    /// Stamp of the running call.
+    #[inline(always)]
+    pub(crate) fn stamp(&self) -> Stamp {
+        Birth::from_bits(self.own_bits.get()).stamp()
+    }
+
+    /// The call `stamp` is the running one from now on. Every call on the thread's stack is open.
+    #[inline(always)]
+    pub(crate) fn go_on_with(&self, stamp: Stamp) {
+        let bits = Birth::new(0, stamp).bits();
+        self.own_bits.set(bits);
+        self.birth_bits.set(if stamp.is_recorded() { bits } else { 0 });
+        self.expected_mark.set(if bits == LAZY_BITS {
+            UNEXPECTED
+        } else {
+            self.usual_mark.get()
+        });
+    }
+
+    /// The same for the stamp of a record.
+    #[inline(always)]
+    pub(crate) fn go_on_with_record(&self, stamp: Stamp) {
+        let bits = Birth::new(0, stamp).bits();
+        self.own_bits.set(bits);
+        self.birth_bits.set(bits);
+        self.expected_mark.set(self.usual_mark.get());
+    }
+
+    /// The next event needs attention, whatever it is.
+    #[inline(always)]
+    pub(crate) fn expect_nothing(&self) {
+        self.expected_mark.set(UNEXPECTED);
+    }
+
+    /// Undoes `expect_nothing`. `before` is what `expected_mark` was; the marks may have moved on since.
+    #[inline(always)]
+    pub(crate) fn expect_again(&self, before: u64) {
+        self.expected_mark.set(if before == UNEXPECTED {
+            UNEXPECTED
+        } else {
+            self.usual_mark.get()
+        });
+    }
+
+    /// Brings `expected_mark` up to date after `peak_mark` or `pending_node` has changed. It may be `UNEXPECTED` without need, never
+    /// the other way round.
+    pub(crate) fn expect(&self) {
+        let mark = u64::from(self.peak_mark.load(Ordering::Relaxed)) << 32;
+        let node = u64::from(self.pending_node.load(Ordering::Relaxed));
+        self.usual_mark.set(mark | node);
+        let is_open = self.opened.load(Ordering::Relaxed) == self.depth.load(Ordering::Relaxed);
+        self.expected_mark.set(if is_open && self.own_bits.get() != LAZY_BITS {
+            mark | node
+        } else {
+            UNEXPECTED
+        });
+    }
+
+    /// Granted minus released by this thread. Signed.
+    #[inline(always)]
+    pub(crate) fn net(&self) -> i64 {
+        self.granted.get().wrapping_sub(self.released.get()) as i64
+    }
+
+    /// Row of the scope node that allocations belong to now.
+    #[inline(always)]
+    pub(crate) fn scope(&self) -> &'static NodeRow {
+        // SAFETY: `set_scope` stored a row of this thread before the state became current; it lives while the thread does.
+        unsafe { &*self.scope.load(Ordering::Relaxed) }
+    }
+
+    #[inline(always)]
+    pub(crate) fn scope_pointer(&self) -> &AtomicPtr<NodeRow> {
+        &self.scope
+    }
+
+    #[inline(always)]
+    pub(crate) fn set_scope(&self, row: &'static NodeRow) {
+        self.scope.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
+    }
+
+    #[inline(always)]
+    pub(crate) fn occupy(&self) {
+        self.occupied.0.store(BUSY, Ordering::Relaxed);
+        // A signal handler on this thread sees the mark before anything that follows.
+        compiler_fence(Ordering::SeqCst);
+    }
+
+    /// Ends what `occupy` began; only from an unoccupied state can it have begun.
+    #[inline(always)]
+    pub(crate) fn vacate(&self) {
+        compiler_fence(Ordering::SeqCst);
+        self.occupied.0.store(0, Ordering::Relaxed);
+    }
+
+    /// Runs `record` as one event on a thread that may be inside the tracker; the rare paths' form of `occupy`.
+    pub(crate) fn occupied_for<R>(&self, record: impl FnOnce() -> R) -> R {
+        self.occupied.0.fetch_or(BUSY, Ordering::Relaxed);
+        let result = record();
+        self.occupied.0.fetch_and(!BUSY, Ordering::Relaxed);
+        result
+    }
+
+    pub(crate) fn is_busy(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) & BUSY != 0
+    }
+
+    pub(crate) fn is_inside(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) % WATCHED >= INSIDE
+    }
+
+    pub(crate) fn is_watched(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) & WATCHED != 0
+    }
+
+    pub(crate) fn watch_from_now_on(&self) {
+        self.occupied.0.fetch_or(WATCHED, Ordering::Relaxed);
+    }
+
+    pub(crate) fn watch_no_more(&self) {
+        self.occupied.0.fetch_and(!WATCHED, Ordering::Relaxed);
+    }
+
+    /// The row of `context`, made if need be.
+    #[inline(always)]
+    pub(crate) fn row(&'static self, context: ContextId) -> Option<&'static Row> {
+        match self.rows.get(context.0 as usize) {
+            Some(row) => Some(row),
+            None => self.make_row(context),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_row(&'static self, context: ContextId) -> Option<&'static Row> {
+        // SAFETY: ROW_POOL holds pages of rows only; the caller is the owner of this state.
+        unsafe { self.rows.make(context.0 as usize, MAX_CONTEXTS, &ROW_POOL) }
+    }
+
+    /// The row of a scope node, made if need be.
+    #[inline(always)]
+    pub(crate) fn node_row(&'static self, node: u32) -> Option<&'static NodeRow> {
+        match self.nodes.get(node as usize) {
+            Some(row) if row.node.load(Ordering::Relaxed) == node => Some(row),
+            _ => self.make_node_row(node),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn make_node_row(&'static self, node: u32) -> Option<&'static NodeRow> {
+        let context = scope::node_info(node)?.context();
+        let row = self.row(ContextId(context))?;
+        // SAFETY: NODE_POOL holds pages of node rows only; the caller owns this state.
+        let made = unsafe { self.nodes.make(node as usize, MAX_NODES, &NODE_POOL) }?;
+        made.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
+        made.salt
+            .set(self.salt.get() ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+        made.context.store(context, Ordering::Relaxed);
+        made.node.store(node, Ordering::Release);
+        Some(made)
+    }
+
+    /// Counts bytes that a reallocation copied.
+    pub(crate) fn copied(&'static self, context: ContextId, bytes: u64) {
+        self.copied_bytes.add(bytes);
+        let row = match self.growth.get(context.0 as usize) {
+            Some(row) => Some(row),
+            // SAFETY: GROWTH_POOL holds pages of growth rows only; the caller owns this state.
+            None => unsafe { self.growth.make(context.0 as usize, MAX_CONTEXTS, &GROWTH_POOL) },
+        };
+        match row {
+            Some(row) => row.copied_bytes.add(bytes),
+            None => copied_shared(context, bytes),
+        }
+    }
+
+    /// Where the cache of sites may have `key`.
+    #[inline(always)]
+    pub(crate) fn site(&self, key: u64) -> &SiteSet {
+        // SAFETY: so many top bits are below SITE_SETS.
+        unsafe { self.sites.get_unchecked((key >> (64 - SITE_BITS)) as usize) }
+    }
+}
+
+/// While it lives, what the calling thread allocates is counted as the tracker's own.
+pub(crate) struct InTracker {
+    thread: Option<&'static ThreadState>,
+    // Not Send: it belongs to the thread it was made on.
+    _not_send: core::marker::PhantomData<*const ()>,
+}
+
+impl InTracker {
+    pub(crate) fn enter() -> Self {
+        let thread = current_or_register();
+        if let Some(thread) = thread {
+            thread.occupied.0.fetch_add(INSIDE, Ordering::Relaxed);
+        }
+        Self {
+            thread,
+            _not_send: core::marker::PhantomData,
+        }
+    }
+}
+
+impl Drop for InTracker {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread {
+            thread.occupied.0.fetch_sub(INSIDE, Ordering::Relaxed);
+        }
+    }
+}
+
+/// What the read side has allocated on this thread, ever: the probe that tells whether we are the global allocator.
+///
+/// `None` on a thread without a state, which counts nothing of its own.
+pub(crate) fn own_allocations() -> Option<u64> {
+    current_or_register()?
+        .row(ContextId::TRACKER)
+        .map(|row| row.allocations.get())
+}
+
+/// Set by the first allocation that goes through any `TrackingAllocator`.
+static IS_USED: AtomicBool = AtomicBool::new(false);
+
+pub(crate) fn set_used() {
+    if !IS_USED.load(Ordering::Relaxed) && !IS_USED.swap(true, Ordering::SeqCst) {
+        settings::decide_about_scopes();
+    }
+}
+
+/// True once any `TrackingAllocator` has been asked for memory.
+pub(crate) fn is_used() -> bool {
+    IS_USED.load(Ordering::SeqCst)
+}

@@ -1,0 +1,48 @@
+//! The shared shard: figures of ended threads, and of threads that have no state.
+//!
+//! Record side. Written by many, with `add_shared`. Pages are made when a context is interned and never go.
+
+use core::ptr::NonNull;
+
+use super::MAX_CONTEXTS;
+use crate::ids::ContextId;
+use crate::record::counters::{GrowthRow, LOSSES, Row};
+use crate::record::index::Lazy;
+use crate::record::pages::PAGE;
+
+static SHARED_ROWS: [Lazy<Row>; MAX_CONTEXTS / PAGE] = [const { Lazy::new() }; MAX_CONTEXTS / PAGE];
+static SHARED_GROWTH: [Lazy<GrowthRow>; MAX_CONTEXTS / PAGE] = [const { Lazy::new() }; MAX_CONTEXTS / PAGE];
+fn shared<T>(table: &'static [Lazy<T>], context: ContextId) -> Option<&'static T> {
+    let page: NonNull<T> = table.get(context.0 as usize / PAGE)?.get()?;
+    // SAFETY: pages of the shared shard have PAGE rows and are never freed.
+    Some(unsafe { page.add(context.0 as usize % PAGE).as_ref() })
+}
+
+/// Makes room for `context` in the shared shard, so that its figures always have a place to go.
+pub(crate) fn make_shared_row(context: ContextId) -> bool {
+    match SHARED_ROWS.get(context.0 as usize / PAGE) {
+        // SAFETY: zero is a valid Row.
+        Some(page) => unsafe { page.get_or_make(PAGE) }.is_some(),
+        None => false,
+    }
+}
+
+/// The row that threads without a state, and ended threads, share. Written with `add_shared` only.
+pub(crate) fn shared_row(context: ContextId) -> Option<&'static Row> {
+    shared(&SHARED_ROWS, context)
+}
+
+pub(crate) fn shared_copied_bytes(context: ContextId) -> u64 {
+    shared(&SHARED_GROWTH, context).map_or(0, |row| row.copied_bytes.read())
+}
+
+pub(crate) fn copied_shared(context: ContextId, bytes: u64) {
+    if let Some(page) = SHARED_GROWTH.get(context.0 as usize / PAGE) {
+        // SAFETY: zero is a valid GrowthRow.
+        let _ = unsafe { page.get_or_make(PAGE) };
+    }
+    match shared(&SHARED_GROWTH, context) {
+        Some(row) => row.copied_bytes.add_shared(bytes),
+        None => LOSSES.dropped_events.add_shared(1),
+    }
+}
