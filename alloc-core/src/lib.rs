@@ -45,6 +45,7 @@
 //! | `ALLOCSCOPE_DEPTH` | frames kept per stack, 1 to 128 | 64 |
 //! | `ALLOCSCOPE_REPORT` | path of a report written at exit, `-` for stderr | none |
 //! | `ALLOCSCOPE_SNAPSHOT` | path of a snapshot written at exit, `-` for stderr | none |
+//! | `ALLOCSCOPE_OBSERVE` | which iterations are observed: `auto`, `all`, `none` | `auto` |
 //! | `ALLOCSCOPE_MEMORY_MIB` | ceiling of the tracker's own memory | 256 |
 //!
 //! They are read at the first allocation, and ignored in programs that run with more rights than their caller.
@@ -59,6 +60,7 @@ mod control;
 mod future;
 mod ids;
 mod inside;
+mod iterations;
 pub mod model;
 mod record;
 pub mod report;
@@ -99,6 +101,89 @@ macro_rules! scope {
         static __ALLOCSCOPE_SITE: $crate::__private::ScopeSite =
             $crate::__private::ScopeSite::new($name, ::core::file!(), ::core::line!());
         $crate::__private::enter(&__ALLOCSCOPE_SITE)
+    }};
+}
+
+/// One iteration of a loop or a server, until the returned [`ScopeGuard`] is dropped: for code that `#[track_memory(request)]` and
+/// `#[track_memory(loops)]` cannot stand on.
+///
+/// A [`scope!`] whose calls count as iterations: what collections they build again and again is found (see `docs/rebuilds.md`).
+///
+/// ```
+/// use alloc_core::{TrackingAllocator, iteration};
+///
+/// #[global_allocator]
+/// static ALLOC: TrackingAllocator = TrackingAllocator::new();
+///
+/// let jobs = ["one", "two"];
+/// for job in jobs {
+///     let _iteration = iteration!("job");
+///     println!("{}", job.to_uppercase());
+/// }
+/// ```
+///
+/// # Overhead
+/// As [`scope!`]; more while an iteration is observed.
+#[cfg(feature = "tracking")]
+#[macro_export]
+macro_rules! iteration {
+    () => {
+        $crate::iteration!(::core::concat!(::core::file!(), ":", ::core::line!()))
+    };
+    ($name:expr) => {{
+        static __ALLOCSCOPE_SITE: $crate::__private::ScopeSite =
+            $crate::__private::ScopeSite::turn($name, ::core::file!(), ::core::line!());
+        $crate::__private::enter(&__ALLOCSCOPE_SITE)
+    }};
+}
+
+/// No iteration: this build has no feature `tracking`. The guard is empty.
+#[cfg(not(feature = "tracking"))]
+#[macro_export]
+macro_rules! iteration {
+    () => {
+        $crate::__private::no_scope()
+    };
+    ($name:expr) => {{
+        const _: &str = $name;
+        $crate::__private::no_scope()
+    }};
+}
+
+/// An iterator whose items are iterations: what happens between one item and the next is one of them.
+///
+/// `for job in iterations!("jobs", queue.drain(..)) { .. }`. What `next` itself does is outside. The iterator is not `Send`, because it
+/// holds the guard of the iteration that runs.
+///
+/// ```
+/// use alloc_core::{TrackingAllocator, iterations};
+///
+/// #[global_allocator]
+/// static ALLOC: TrackingAllocator = TrackingAllocator::new();
+///
+/// let lengths: Vec<usize> = iterations!("words", ["a", "bc"]).map(str::len).collect();
+/// assert_eq!(lengths, [1, 2]);
+/// ```
+///
+/// # Overhead
+/// As [`iteration!`] for each item.
+#[cfg(feature = "tracking")]
+#[macro_export]
+macro_rules! iterations {
+    ($name:expr, $items:expr $(,)?) => {{
+        static __ALLOCSCOPE_SITE: $crate::__private::ScopeSite =
+            $crate::__private::ScopeSite::turn($name, ::core::file!(), ::core::line!());
+        $crate::__private::iterations(&__ALLOCSCOPE_SITE, $items)
+    }};
+}
+
+/// The items as they are: this build has no feature `tracking`.
+#[cfg(not(feature = "tracking"))]
+#[macro_export]
+macro_rules! iterations {
+    ($name:expr, $items:expr $(,)?) => {{
+        const _: &str = $name;
+        ::core::iter::IntoIterator::into_iter($items)
     }};
 }
 
@@ -173,7 +258,9 @@ pub mod __private {
     pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]
     pub use crate::future::{TrackedStream, track_stream};
+    pub use crate::iterations::{Iterations, iterations};
     pub use crate::record::enter::{ScopeGuard, enter, no_scope};
+    pub use crate::record::observe::ObserveAll;
     pub use crate::record::scope::ScopeSite;
     pub use crate::record::stack::probe;
     pub use crate::turn::{InTurn, Turn, TurnGuard, between, carry, in_turn};

@@ -52,6 +52,10 @@ impl Counter {
             self.0.fetch_add(amount, Ordering::AcqRel);
         }
     }
+    /// Counts one where many threads write. Gives what it was before.
+    pub(crate) fn next_shared(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::AcqRel)
+    }
     /// Raises a signed figure where many threads write.
     pub(crate) fn raise_shared(&self, value: i64) {
         let mut now = self.0.load(Ordering::Relaxed);
@@ -134,7 +138,8 @@ pub(crate) struct GrowthRow {
 #[derive(Default)]
 #[repr(C, align(64))]
 pub(crate) struct NodeRow {
-    /// 1 while a call of this node is on this thread's stack: with it the next call is recursive.
+    /// 1 while a call of this node is on this thread's stack: with it the next call is recursive. `observe::NEXT` when the next call is to
+    /// be observed.
     pub(crate) open: Counter,
     /// Calls begun, recursive ones included.
     pub(crate) entered: Counter,
@@ -159,6 +164,8 @@ pub(crate) struct NodeRow {
     pub(crate) row: AtomicPtr<Row>,
     /// What this node and the thread mix into the keys of the thread's site cache.
     pub(crate) salt: Counter,
+    /// How many calls have to be entered until another one is observed.
+    pub(crate) observe_at: Counter,
     pub(crate) context: AtomicU32,
     /// 0 until the row's first use.
     pub(crate) node: AtomicU32,

@@ -10,11 +10,13 @@ use core::marker::PhantomData;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
+use super::block::Stamp;
 use super::counters::LOSSES;
 use super::frame::{self, Entered, Figures, Frame, Measured};
+use super::observe::Handle;
 use super::scope::{self, ScopeSite};
 use super::thread::{self, LAZY_BITS, ThreadState};
-use super::{call, settings, waiting};
+use super::{call, observe, settings, waiting};
 
 /// The thread to enter a scope on. None for signal handlers that interrupt the tracker, and none at all in a program that has another
 /// allocator.
@@ -117,7 +119,12 @@ fn enter_slowly(site: &'static ScopeSite) -> Frame {
         return Frame::NOTHING;
     };
     row.entered.add(1);
-    Frame::push(thread, row)
+    let is_due = observe::take_due(thread, row);
+    let frame = Frame::push(thread, row);
+    if is_due {
+        frame.observe();
+    }
+    frame
 }
 
 impl Drop for ScopeGuard {
@@ -164,7 +171,13 @@ fn end_opened_scope(frame: Frame) {
 fn end_scope_slowly(frame: Frame) {
     // A call that is not on the stack any more ended with an outer one, or with its thread.
     match frame.entered() {
-        Some(call) => call.leave_out_of_order(),
+        Some(call) => match call.stop_observing() {
+            Some(handle) => {
+                end_scope(frame);
+                observe::end(call.thread, handle);
+            }
+            None => call.leave_out_of_order(),
+        },
         None if frame.is_part() => frame.leave_part(),
         None => {}
     }
@@ -223,7 +236,7 @@ impl Drop for PartGuard {
 
 /// One async call between its polls. The figures of one that has done anything are in `waiting`.
 pub(crate) struct CallState {
-    /// 0 before the first recorded poll and after the last. With `PART` for a call that is part of the one around it.
+    /// 0 before the first recorded poll and after the last. With `PART` for a call that is part of the one around it, or `OBSERVED`.
     node: u32,
     /// Its entry in `waiting`, or 0.
     waiting: u32,
@@ -231,6 +244,8 @@ pub(crate) struct CallState {
 
 /// Above every node id.
 const PART: u32 = 1 << 31;
+/// The call is observed, and the observation waits with it. Above every node id, too, so that later polls take the rare way.
+const OBSERVED: u32 = 1 << 30;
 
 impl CallState {
     pub(crate) const NEW: Self = Self { node: 0, waiting: 0 };
@@ -243,7 +258,7 @@ impl CallState {
 
     /// The node of an open call.
     pub(super) fn place(&self) -> Option<u32> {
-        self.is_open().then_some(self.node & !PART)
+        self.is_open().then_some(self.node & !(PART | OBSERVED))
     }
 
     #[inline(always)]
@@ -289,7 +304,7 @@ impl CallState {
     #[cold]
     #[inline(never)]
     fn later_poll_slowly(&self) -> Frame {
-        let entered = recording_thread().and_then(|thread| Some((thread, thread.node_row(self.node & !PART)?)));
+        let entered = recording_thread().and_then(|thread| Some((thread, thread.node_row(self.place()?)?)));
         let Some((thread, row)) = entered else {
             return Frame::NOTHING;
         };
@@ -297,14 +312,51 @@ impl CallState {
             return Frame::push_part(thread, row);
         }
         // LIMIT: polled inside another call of its own node (or too deep), the call has no figures for this poll.
+        observe::put_off(row);
         let frame = Frame::push(thread, row);
         frame.set_waiting(self.waiting);
+        if let Some(handle) = self.observation() {
+            frame.observe_again(handle);
+        }
         frame
+    }
+
+    /// The observation that waits with the call.
+    fn observation(&self) -> Option<Handle> {
+        if self.node & OBSERVED == 0 {
+            return None;
+        }
+        Handle::from_bits(waiting::get(self.waiting)?.observation.load(Ordering::Relaxed))
+    }
+
+    /// The observed call waits for its next poll: remembers by what it is observed.
+    #[cold]
+    fn observe_later(&mut self, thread: &ThreadState, handle: Handle) {
+        self.node &= !OBSERVED;
+        let is_call = self.is_open() && self.node & PART == 0;
+        if is_call && self.waiting == 0 {
+            // Nothing has happened yet.
+            if let Some((index, entry)) = waiting::take(thread) {
+                entry.set_stamp(Stamp::LAZY);
+                self.waiting = index;
+            }
+        }
+        match waiting::get(self.waiting) {
+            Some(entry) if is_call => {
+                entry.observation.store(handle.0, Ordering::Relaxed);
+                self.node |= OBSERVED;
+                observe::wait(handle);
+            }
+            _ => observe::give_up(handle),
+        }
     }
 
     /// The call has ended without its figures.
     #[cold]
     fn give_up(&mut self, thread: Option<&ThreadState>) {
+        if let Some(handle) = self.observation() {
+            observe::give_up(handle);
+        }
         self.node = 0;
         if let Some(entry) = waiting::get(self.waiting) {
             call::abandon(thread, entry.stamp());
@@ -407,16 +459,27 @@ fn leave_poll(frame: Frame, call: &mut CallState) {
             entered.set_waiting(0);
         }
         Some(entered) if entered.is_innermost() => leave_opened_poll(entered, call),
-        _ => end_poll_slowly(frame, call),
+        _ => leave_poll_slowly(frame, call),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn leave_poll_slowly(frame: Frame, call: &mut CallState) {
+    if let Some(entered) = frame.entered()
+        && let Some(handle) = entered.stop_observing()
+    {
+        leave_poll(frame, call);
+        return call.observe_later(entered.thread, handle);
+    }
+    end_poll_slowly(frame, call);
 }
 
 /// The end of the last poll.
 #[inline(never)]
 fn end_call(frame: Frame, call: &mut CallState) {
     let Some(entered) = frame.entered().filter(Entered::is_innermost) else {
-        end_poll_slowly(frame, call);
-        return call.give_up(thread::current());
+        return end_call_slowly(frame, call);
     };
     call.node = 0;
     if !entered.is_opened() {
@@ -433,6 +496,19 @@ fn end_call(frame: Frame, call: &mut CallState) {
         call.waiting = 0;
     }
     entered.end_call(&figures, own_bytes, measured.net);
+}
+
+#[cold]
+#[inline(never)]
+fn end_call_slowly(frame: Frame, call: &mut CallState) {
+    if let Some(entered) = frame.entered()
+        && let Some(handle) = entered.stop_observing()
+    {
+        end_call(frame, call);
+        return observe::end(entered.thread, handle);
+    }
+    end_poll_slowly(frame, call);
+    call.give_up(thread::current());
 }
 
 /// The end of a poll that was no call of its own, or was left before.

@@ -19,6 +19,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
 use super::block::{Birth, Stamp};
 use super::call;
 use super::counters::{Counter, LOSSES, NodeRow};
+use super::observe::{self, Handle};
 use super::thread::{self, LAZY_BITS, ThreadState};
 use super::waiting;
 
@@ -36,12 +37,14 @@ pub(crate) struct OpenCall {
     row: AtomicPtr<NodeRow>,
     outer_scope: AtomicPtr<NodeRow>,
     outer_mark: Counter,
-    /// Levels of the thread's stack, this one included.
+    /// Levels of the thread's stack, this one included. With `OBSERVED` while the call is observed.
     depth: AtomicU32,
     /// Parts of the call that are entered.
     parts: AtomicU32,
     /// Index of the async call (`waiting`) that goes on here.
     waiting: AtomicU32,
+    /// Bits of the observation of the call; meaningful with `OBSERVED`.
+    observation: AtomicU32,
     // Set when the call is opened.
     outer_own_bits: Counter,
     outer_call_max: Counter,
@@ -52,6 +55,9 @@ pub(crate) struct OpenCall {
 }
 
 const _: () = assert!(size_of::<OpenCall>() == 128);
+
+/// PERF: a mark that makes an observed call look like one that is not the innermost, so that only the rare ways of leaving it ask.
+const OBSERVED: u32 = 1 << 31;
 
 impl OpenCall {
     /// Remembers what the enclosing call goes on with. `net` is the thread's, just folded.
@@ -64,6 +70,11 @@ impl OpenCall {
         self.entry_allocations.set(thread.allocations.get());
         self.entry_granted.set(thread.granted.get());
         thread.call_max.set(net as u64);
+    }
+
+    fn set_observed(&self, handle: Handle) {
+        self.observation.store(handle.0, Ordering::Relaxed);
+        self.depth.fetch_or(OBSERVED, Ordering::Relaxed);
     }
 
     fn outer_stamp(&self) -> Stamp {
@@ -236,6 +247,26 @@ impl Frame {
         Self::push_part(thread, row)
     }
 
+    /// Observes the call that was just entered, from now on.
+    #[cold]
+    pub(super) fn observe(&self) {
+        if let Some(Entered { call, thread, row }) = self.entered()
+            && let Some(handle) = observe::begin(thread, row)
+        {
+            call.set_observed(handle);
+        }
+    }
+
+    /// The call goes on in this frame, and so does its observation.
+    #[cold]
+    pub(super) fn observe_again(&self, handle: Handle) {
+        if let Some(Entered { call, thread, .. }) = self.entered()
+            && observe::resume(thread, handle)
+        {
+            call.set_observed(handle);
+        }
+    }
+
     /// Enters `row`'s node as a part of the call around.
     #[inline(always)]
     pub(super) fn push_part(thread: &'static ThreadState, row: &'static NodeRow) -> Self {
@@ -329,9 +360,22 @@ impl Entered {
         self.call.depth.load(Ordering::Relaxed)
     }
 
+    /// False for one that is observed: see `stop_observing`.
     #[inline(always)]
     pub(super) fn is_innermost(&self) -> bool {
         self.thread.depth.load(Ordering::Relaxed) == self.depth()
+    }
+
+    /// If the call is the innermost and observed, it is the former only from now on. What was observed is left to the caller.
+    #[cold]
+    pub(super) fn stop_observing(&self) -> Option<Handle> {
+        if self.thread.depth.load(Ordering::Relaxed) | OBSERVED != self.depth() {
+            return None;
+        }
+        self.call.depth.fetch_and(!OBSERVED, Ordering::Relaxed);
+        let handle = Handle::from_bits(self.call.observation.swap(0, Ordering::Relaxed))?;
+        observe::leave(self.thread, handle);
+        Some(handle)
     }
 
     /// True once there was an event inside. Only for the innermost call.
@@ -400,6 +444,7 @@ impl Entered {
     pub(super) fn end_call(&self, figures: &Figures, own_bytes: i64, net: i64) {
         let row = self.row;
         row.completed.add(1);
+        observe::due_again(row);
         if figures.allocations != 0 || figures.bytes != 0 {
             row.allocations.add(figures.allocations);
             row.bytes.add(figures.bytes);
@@ -448,7 +493,7 @@ impl Entered {
     #[cold]
     #[inline(never)]
     pub(super) fn leave_out_of_order(&self) {
-        let depth = self.depth() - 1;
+        let depth = (self.depth() & !OBSERVED) - 1;
         while self.thread.depth.load(Ordering::Relaxed) > depth && abandon_innermost(self.thread) {}
     }
 }
@@ -467,6 +512,9 @@ fn abandon_innermost(thread: &'static ThreadState) -> bool {
     let Some(entered) = frame.entered() else {
         return false;
     };
+    if let Some(handle) = entered.stop_observing() {
+        observe::give_up(handle);
+    }
     if !entered.is_opened() {
         entered.set_waiting(0);
         entered.leave_unopened();
@@ -497,7 +545,11 @@ pub(super) fn forget_calls(thread: &ThreadState) {
     for call in thread.calls.iter().take(depth as usize) {
         call.serial.set(0);
         call.waiting.store(0, Ordering::Relaxed);
+        if let Some(handle) = Handle::from_bits(call.observation.swap(0, Ordering::Relaxed)) {
+            observe::give_up(handle);
+        }
     }
+    thread.observing.store(0, Ordering::Relaxed);
     thread.opened.store(0, Ordering::Relaxed);
     thread.parts.store(0, Ordering::Relaxed);
 }

@@ -25,6 +25,7 @@ pub(crate) mod free;
 pub(crate) mod gate;
 pub(crate) mod index;
 pub(crate) mod measure;
+pub(crate) mod observe;
 pub(crate) mod pages;
 pub(crate) mod peak;
 pub(crate) mod scope;

@@ -176,6 +176,11 @@ pub(crate) struct NodeInfo {
     pub(crate) peak: Counter,
     pub(crate) own_live: Counter,
     pub(crate) own_peak: Counter,
+    // Of the calls that were observed; see `observe`.
+    pub(crate) observed: Counter,
+    pub(crate) suspended: Counter,
+    pub(crate) moved: Counter,
+    pub(crate) missed_events: Counter,
     pub(crate) total: NodeRow,
 }
 
@@ -233,6 +238,12 @@ pub(crate) fn site_info(id: u32) -> Option<&'static SiteInfo> {
 
 pub(crate) fn node_info(node: u32) -> Option<&'static NodeInfo> {
     entry(&NODES, node).filter(|info| info.context() != 0)
+}
+
+/// What one call of `node` is.
+pub(super) fn kind_of(node: u32) -> ScopeKind {
+    let site = node_info(node).and_then(|info| site_info(info.scope()));
+    site.map_or(ScopeKind::Function, SiteInfo::kind)
 }
 
 /// One past the largest site in use.

@@ -7,6 +7,7 @@
 use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
+use super::observe::{self, Observing};
 use super::{arena, sys, thread};
 
 /// What is recorded of the allocations made from now on. Blocks granted in any mode live side by side: what was
@@ -203,6 +204,12 @@ pub(crate) fn init() {
                     value,
                     "a number of MiB from 1 to 65535; using 256",
                 ),
+            }
+        }
+        if let Some(value) = sys::env("ALLOCSCOPE_OBSERVE") {
+            match Observing::from_name(value.to_bytes()) {
+                Some(observing) => observe::set_observing(observing),
+                None => refuse("ALLOCSCOPE_OBSERVE", value, "auto, all or none; using auto"),
             }
         }
         for (name, place) in [("ALLOCSCOPE_REPORT", &REPORT), ("ALLOCSCOPE_SNAPSHOT", &SNAPSHOT)] {

@@ -21,6 +21,8 @@ pub(crate) struct WaitingCall {
     /// Next free entry.
     next: AtomicU32,
     stamp: AtomicU32,
+    /// Bits of the observation that waits with the call; 0: none.
+    pub(crate) observation: AtomicU32,
     /// Granted minus released by the call itself, of its own blocks. Signed.
     pub(crate) own_bytes: Counter,
     pub(crate) allocations: Counter,
@@ -94,6 +96,7 @@ pub(crate) fn take(thread: &ThreadState) -> Option<(u32, &'static WaitingCall)> 
     ] {
         figure.set(0);
     }
+    entry.observation.store(0, Ordering::Relaxed);
     Some((index, entry))
 }
 

@@ -150,11 +150,7 @@ pub(crate) fn set(to: Watching) {
     watch.fail_on.store(to.fail_on, Ordering::Relaxed);
     watch.failed.set(to.failed);
     watch.fail_scope.store(to.fail_scope, Ordering::Relaxed);
-    if to.is_watching() {
-        thread.watch_from_now_on();
-    } else {
-        thread.watch_no_more();
-    }
+    thread.set_watched(to.is_watching());
 }
 
 impl Watch {

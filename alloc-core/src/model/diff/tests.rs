@@ -1,4 +1,5 @@
 //! Diffs against a naive model of programs, and by hand.
+#![forbid(unsafe_code)]
 
 use std::collections::BTreeMap;
 

@@ -8,8 +8,8 @@ use core::arch::naked_asm;
 use core::ptr;
 
 use super::row::{find_row, scope_row};
-use super::unusual::{alloc_untracked, alloc_unusual, count_shared};
-use super::{Fill, ask};
+use super::unusual::{alloc_untracked, count_shared};
+use super::{Fill, ask, unusual};
 use crate::ids::ContextId;
 use crate::record::block::{self, Birth, Header};
 use crate::record::counters::Row;
@@ -42,9 +42,9 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
 
 /// Mode `scopes`, header in front.
 #[inline(never)]
-pub(super) fn alloc_in_scope<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+fn alloc_in_scope<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
     if thread::unoccupied().is_none() {
-        return alloc_unusual(inner, block::SMALL_ALIGN, size, fill);
+        return alloc_unusual(inner, size, fill);
     }
     let granted = ask(inner, block::fronted_layout(size), fill);
     if granted.is_null() {
@@ -62,7 +62,7 @@ pub(super) fn alloc_in_scope<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill)
 /// The inner allocator has left the thread without a state: counted in the shared shard.
 #[cold]
 #[inline(never)]
-pub(super) fn granted_meanwhile(granted: *mut u8, size: usize) -> *mut u8 {
+fn granted_meanwhile(granted: *mut u8, size: usize) -> *mut u8 {
     finish(granted, true, size, count_shared(size))
 }
 
@@ -86,7 +86,7 @@ extern "sysv64" fn alloc_exact_from<A: GlobalAlloc>(
     rbp: usize,
 ) -> *mut u8 {
     let Some(thread) = thread::unoccupied() else {
-        return alloc_unusual(inner, block::SMALL_ALIGN, size, fill);
+        return alloc_exact_unusual(inner, size, fill, sp, rbp);
     };
     thread.occupy();
     // SAFETY: the thread is occupied and ours, so this is the only reference to the stack state.
@@ -97,21 +97,64 @@ extern "sysv64" fn alloc_exact_from<A: GlobalAlloc>(
     ask_exact(inner, thread, row, context, size, fill)
 }
 
+/// The usual way is closed. The stack is captured from the same caller on, so that the block gets the context it always has.
+#[cfg(stack_rules)]
+#[cold]
+#[inline(never)]
+extern "sysv64" fn alloc_exact_unusual<A: GlobalAlloc>(
+    inner: &A,
+    size: usize,
+    fill: Fill,
+    sp: usize,
+    rbp: usize,
+) -> *mut u8 {
+    unusual::alloc(inner, block::SMALL_ALIGN, size, fill, || {
+        // The mode may have been set by the environment meanwhile.
+        if settings::takes_stacks() {
+            alloc_exact_from(inner, size, fill, sp, rbp)
+        } else {
+            alloc_again(inner, block::SMALL_ALIGN, size, fill)
+        }
+    })
+}
+
+/// The usual way is closed.
+#[cold]
+#[inline(never)]
+fn alloc_unusual<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+    unusual::alloc(inner, block::SMALL_ALIGN, size, fill, || {
+        alloc_again(inner, block::SMALL_ALIGN, size, fill)
+    })
+}
+
+fn alloc_again<A: GlobalAlloc>(inner: &A, align: usize, size: usize, fill: Fill) -> *mut u8 {
+    // SAFETY: the alignment is that of a valid layout, or 8, to which a smaller one was rounded up; the size is far from the limit.
+    alloc(inner, unsafe { Layout::from_size_align_unchecked(size, align) }, fill)
+}
+
 /// Mode `exact`, header in front.
 #[cfg(not(stack_rules))]
 #[inline(never)]
-pub(super) fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
-    let Some(thread) = thread::unoccupied() else {
-        return alloc_unusual(inner, block::SMALL_ALIGN, size, fill);
+fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+    let Some((thread, attention)) = thread::recording() else {
+        return alloc_unusual(inner, size, fill);
     };
+    if attention.is_any() && thread.watch.fails_now(thread) {
+        return ptr::null_mut();
+    }
     thread.occupy();
     let (row, context) = find_row(thread, Mode::Exact);
-    ask_exact(inner, thread, row, context, size, fill)
+    let granted = ask_exact(inner, thread, row, context, size, fill);
+    if attention.is_any() {
+        thread.vacate_to(attention);
+        unusual::note_granted(thread, granted, block::SMALL_ALIGN, size);
+    }
+    granted
 }
 
 /// Gets a block whose row and context are known, and counts it.
 #[inline(always)]
-pub(super) fn ask_exact<A: GlobalAlloc>(
+fn ask_exact<A: GlobalAlloc>(
     inner: &A,
     thread: &'static ThreadState,
     row: &'static Row,
@@ -129,7 +172,7 @@ pub(super) fn ask_exact<A: GlobalAlloc>(
 
 /// Header behind, in every mode.
 #[inline(never)]
-pub(super) fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
+fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
     if !block::is_grantable(size, align) {
         return ptr::null_mut();
@@ -137,24 +180,31 @@ pub(super) fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill
     if settings::is_off() {
         return alloc_untracked(inner, size, align, fill);
     }
-    let Some(thread) = thread::unoccupied() else {
-        return alloc_unusual(inner, align, size, fill);
+    let Some((thread, attention)) = thread::recording() else {
+        return unusual::alloc(inner, align, size, fill, || alloc_again(inner, align, size, fill));
     };
+    if attention.is_any() && thread.watch.fails_now(thread) {
+        return ptr::null_mut();
+    }
     thread.occupy();
     let (row, context) = find_row(thread, settings::mode());
     let granted = ask(inner, block::backed_layout(size, align), fill);
     if granted.is_null() {
-        thread.vacate();
+        thread.vacate_to(attention);
         return granted;
     }
     let header = count_alloc(thread, row, context, size);
-    thread.vacate();
-    finish(granted, false, size, header)
+    thread.vacate_to(attention);
+    let granted = finish(granted, false, size, header);
+    if attention.is_any() {
+        unusual::note_granted(thread, granted, align, size);
+    }
+    granted
 }
 
 /// Counts a block with its header in front, and gives it.
 #[inline(always)]
-pub(super) fn finish_front(
+fn finish_front(
     thread: &'static ThreadState,
     row: &'static Row,
     context: ContextId,
@@ -169,7 +219,7 @@ pub(super) fn finish_front(
 }
 
 #[inline(never)]
-pub(super) fn finish_front_slowly(
+fn finish_front_slowly(
     thread: &'static ThreadState,
     row: &'static Row,
     context: ContextId,
@@ -207,12 +257,7 @@ pub(super) fn finish(granted: *mut u8, in_front: bool, size: usize, header: Head
 ///
 /// PERF: this and `try_count_free` call nothing, so their callers save no registers for them.
 #[inline(always)]
-pub(super) fn try_count_alloc(
-    thread: &'static ThreadState,
-    row: &Row,
-    context: ContextId,
-    size: usize,
-) -> Option<Header> {
+fn try_count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size: usize) -> Option<Header> {
     if row.mark.get() != thread.expected_mark.get() || !thread.try_grant(size as u64) {
         return None;
     }
@@ -223,7 +268,7 @@ pub(super) fn try_count_alloc(
 }
 
 /// The same whatever it takes.
-pub(super) fn count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size: usize) -> Header {
+fn count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size: usize) -> Header {
     if row.mark.get() != thread.expected_mark.get() {
         let _ = peak::touch(thread, row, context);
     }
@@ -235,6 +280,6 @@ pub(super) fn count_alloc(thread: &'static ThreadState, row: &Row, context: Cont
 }
 
 #[inline(always)]
-pub(super) fn header_now(thread: &ThreadState, context: ContextId) -> Header {
+fn header_now(thread: &ThreadState, context: ContextId) -> Header {
     Header::new(context, Birth::of(epoch::current_bits(), thread.birth_bits.get()))
 }

@@ -36,7 +36,7 @@ pub(crate) unsafe fn dealloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
 /// # Safety
 /// - As for `dealloc`, and `write_front` made the block.
 #[inline(never)]
-pub(super) unsafe fn dealloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
+unsafe fn dealloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
     let (granted, header) = unsafe { block::read_front(block) };
     if !try_count_free(header, size) {
@@ -50,10 +50,10 @@ pub(super) unsafe fn dealloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, si
 /// # Safety
 /// - As for `dealloc`, and `write_front` made the block.
 #[inline(never)]
-pub(super) unsafe fn dealloc_front_slowly<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
+unsafe fn dealloc_front_slowly<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
     // SAFETY: the caller's promise.
     let (granted, header) = unsafe { block::read_front(block) };
-    count_free(header, size);
+    count_free(header, block, size);
     // SAFETY: `granted` is what the inner allocator gave for `fronted_layout`.
     unsafe { inner.dealloc(granted, block::fronted_layout(size)) };
 }
@@ -61,12 +61,12 @@ pub(super) unsafe fn dealloc_front_slowly<A: GlobalAlloc>(inner: &A, block: *mut
 /// # Safety
 /// - As for `dealloc`, and the layout's alignment is 16 or more.
 #[inline(never)]
-pub(super) unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout) {
+unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout) {
     let size = layout.size();
     // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
     let header = unsafe { block::read_behind(block, size) };
     if header.is_tracked() {
-        count_free(header, size);
+        count_free(header, block, size);
     } else {
         count_untracked_free();
     }
@@ -75,7 +75,7 @@ pub(super) unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, l
 }
 
 #[inline(always)]
-pub(super) fn count_untracked_free() {
+fn count_untracked_free() {
     if !settings::is_off() {
         free_untracked();
     }
@@ -83,7 +83,7 @@ pub(super) fn count_untracked_free() {
 
 #[cold]
 #[inline(never)]
-pub(super) fn free_untracked() {
+fn free_untracked() {
     match thread::unoccupied() {
         Some(thread) => thread.untracked_frees.add(1),
         None => LOSSES.untracked_frees.add_shared(1),
@@ -92,7 +92,7 @@ pub(super) fn free_untracked() {
 
 /// Counts the release of a tracked block, if nothing needs attention; else nothing has changed.
 #[inline(always)]
-pub(super) fn try_count_free(header: Header, size: usize) -> bool {
+fn try_count_free(header: Header, size: usize) -> bool {
     let Some(thread) = thread::unoccupied() else {
         return false;
     };
@@ -119,9 +119,9 @@ pub(super) fn own_birth(thread: &ThreadState) -> Birth {
 }
 
 /// The same whatever it takes.
-pub(super) fn count_free(header: Header, size: usize) {
+fn count_free(header: Header, block: *mut u8, size: usize) {
     let Some(thread) = thread::unoccupied() else {
-        return free_unusual(header, size);
+        return free_unusual(header, block, size);
     };
     thread.occupy();
     match thread.row(header.context()) {

@@ -7,7 +7,7 @@ use core::ptr;
 
 use super::free::{dealloc, own_birth, tell_call};
 use super::row::find_row;
-use super::unusual::{realloc_own, realloc_shared, realloc_unusual, watched_thread};
+use super::unusual::{note_resized, realloc_own, realloc_shared, realloc_unusual};
 use super::{Fill, alloc};
 use crate::ids::ContextId;
 use crate::record::block::{self, Birth, Header};
@@ -15,7 +15,7 @@ use crate::record::counters::{LOSSES, Row};
 use crate::record::epoch::{self, Effect};
 use crate::record::peak::{self, Touched};
 use crate::record::settings::{self, Mode};
-use crate::record::thread::{self, ThreadState};
+use crate::record::thread::{self, Attention, ThreadState};
 
 /// `GlobalAlloc::realloc`.
 ///
@@ -42,7 +42,7 @@ pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
 /// # Safety
 /// - As for `realloc`, and `write_front` made the block.
 #[inline(never)]
-pub(super) unsafe fn realloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize, new_size: usize) -> *mut u8 {
+unsafe fn realloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize, new_size: usize) -> *mut u8 {
     // SAFETY: the caller's promise.
     let (granted, header) = unsafe { block::read_front(block) };
     let Some(event) = ReallocEvent::begin() else {
@@ -71,12 +71,7 @@ pub(super) unsafe fn realloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, si
 /// # Safety
 /// - As for `realloc`, and the layout's alignment is 16 or more.
 #[inline(never)]
-pub(super) unsafe fn realloc_behind<A: GlobalAlloc>(
-    inner: &A,
-    block: *mut u8,
-    layout: Layout,
-    new_size: usize,
-) -> *mut u8 {
+unsafe fn realloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     if !block::is_grantable(new_size, layout.align()) {
         return ptr::null_mut();
     }
@@ -131,37 +126,35 @@ impl Resize {
 struct ReallocEvent {
     /// The usual case: the thread (now occupied), and the receiving row and context.
     usual: Option<(&'static ThreadState, &'static Row, ContextId)>,
+    attention: Attention,
 }
 
 impl ReallocEvent {
+    /// `None`: the request is to fail.
     #[inline(always)]
     fn begin() -> Option<Self> {
         let mode = settings::mode();
-        let Some(thread) = thread::unoccupied().filter(|_| mode != Mode::Off) else {
-            return Self::begin_unusual();
+        let Some((thread, attention)) = thread::recording().filter(|_| mode != Mode::Off) else {
+            return Some(Self {
+                usual: None,
+                attention: Attention::NONE,
+            });
         };
+        if attention.is_any() && thread.watch.fails_now(thread) {
+            return None;
+        }
         thread.occupy();
         let (row, context) = find_row(thread, mode);
         Some(Self {
             usual: Some((thread, row, context)),
+            attention,
         })
-    }
-
-    /// `None`: the thread is watched, and the request is to fail.
-    #[cold]
-    #[inline(never)]
-    fn begin_unusual() -> Option<Self> {
-        let watched = watched_thread();
-        if watched.is_some_and(|thread| thread.watch.fails_now(thread)) {
-            return None;
-        }
-        Some(Self { usual: None })
     }
 
     #[inline(always)]
     fn cancel(self) {
         if let Some((thread, ..)) = self.usual {
-            thread.vacate();
+            thread.vacate_to(self.attention);
         }
     }
 
@@ -176,7 +169,10 @@ impl ReallocEvent {
             Some(from_row) => count_realloc(thread, (row, context), (from_row, from), header, resize),
             None => realloc_shared(header, resize),
         };
-        thread.vacate();
+        thread.vacate_to(self.attention);
+        if self.attention.is_any() {
+            note_resized(thread, header, resize);
+        }
         header
     }
 }
@@ -246,12 +242,7 @@ pub(super) fn realloc_birth(
 /// # Safety
 /// - As for `realloc`, and the block is untracked.
 #[inline(never)]
-pub(super) unsafe fn realloc_untracked<A: GlobalAlloc>(
-    inner: &A,
-    block: *mut u8,
-    layout: Layout,
-    new_size: usize,
-) -> *mut u8 {
+unsafe fn realloc_untracked<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
     if settings::mode() != Mode::Off {
         // SAFETY: the caller promises a non-zero `new_size` that makes a valid layout with this alignment.

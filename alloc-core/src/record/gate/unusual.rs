@@ -3,20 +3,18 @@
 //! Record side. Called by `alloc`, `free` and `realloc` when the usual way is closed. Cost: cold; atomic additions where the shared
 //! shard counts.
 
-use core::alloc::{GlobalAlloc, Layout};
+use core::alloc::GlobalAlloc;
 use core::ptr;
 
 use super::alloc::finish;
 use super::free::{count_free_on, free_birth};
 use super::realloc::{Resize, count_realloc, realloc_birth};
-use super::row::find_row;
-use super::{Fill, alloc, ask};
+use super::{Fill, ask};
 use crate::ids::ContextId;
 use crate::record::block::{self, Birth, Header, Stamp};
 use crate::record::counters::{LOSSES, Row};
-use crate::record::settings::{self, Mode};
 use crate::record::thread::{self, ThreadState};
-use crate::record::{context, epoch, peak, watch};
+use crate::record::{context, epoch, observe, peak, watch};
 
 /// A block that is not tracked.
 pub(super) fn alloc_untracked<A: GlobalAlloc>(inner: &A, size: usize, align: usize, fill: Fill) -> *mut u8 {
@@ -45,10 +43,15 @@ pub(super) fn ask_tracked<A: GlobalAlloc>(inner: &A, size: usize, align: usize, 
     )
 }
 
-/// The thread has no state yet, or none any more, or is inside the tracker, or is interrupted while recording.
-#[cold]
-#[inline(never)]
-pub(super) fn alloc_unusual<A: GlobalAlloc>(inner: &A, align: usize, size: usize, fill: Fill) -> *mut u8 {
+/// The thread has no state yet, or none any more, or is inside the tracker, or interrupted while recording, or under attention. `again`
+/// is the usual way.
+pub(super) fn alloc<A: GlobalAlloc>(
+    inner: &A,
+    align: usize,
+    size: usize,
+    fill: Fill,
+    again: impl FnOnce() -> *mut u8,
+) -> *mut u8 {
     thread::set_used();
     if !thread::is_initialised() {
         // LIMIT: made while another thread makes the tables, or without any memory for them.
@@ -61,33 +64,43 @@ pub(super) fn alloc_unusual<A: GlobalAlloc>(inner: &A, align: usize, size: usize
     if thread.is_inside() {
         return alloc_own(inner, size, align, fill, thread);
     }
-    if thread.is_watched() {
-        return alloc_watched(inner, size, align, fill, thread);
+    let attention = thread.attention();
+    if !attention.is_any() {
+        // The thread has just been registered: the usual way is open now.
+        return again();
     }
-    // The thread has just been registered: the usual way is open now, and the mode may have been set by the environment.
-    // SAFETY: the alignment is that of a valid layout; a smaller one was rounded up to 8, and the size is far from the limit.
-    alloc(inner, unsafe { Layout::from_size_align_unchecked(size, align) }, fill)
-}
-
-/// On a thread that is watched: the usual way, unless the request is to fail.
-pub(super) fn alloc_watched<A: GlobalAlloc>(
-    inner: &A,
-    size: usize,
-    align: usize,
-    fill: Fill,
-    thread: &'static ThreadState,
-) -> *mut u8 {
     if thread.watch.fails_now(thread) {
         return ptr::null_mut();
     }
-    thread.watch_no_more();
-    // SAFETY: as in `alloc_unusual`.
-    let granted = alloc(inner, unsafe { Layout::from_size_align_unchecked(size, align) }, fill);
-    thread.watch_from_now_on();
-    if !granted.is_null() {
-        thread.watch.note(watch::header_of(granted, size, align), size, false);
-    }
+    thread.vacate();
+    let granted = again();
+    thread.vacate_to(attention);
+    note_granted(thread, granted, align, size);
     granted
+}
+
+/// On a thread under attention a request was granted, or refused.
+#[cold]
+#[inline(never)]
+pub(super) fn note_granted(thread: &'static ThreadState, granted: *mut u8, align: usize, size: usize) {
+    if granted.is_null() {
+        return;
+    }
+    let header = watch::header_of(granted, size, align);
+    thread.watch.note(header, size, false);
+    if thread.is_observed() {
+        observe::granted(thread, granted, size, header.context());
+    }
+}
+
+/// On a thread under attention a block was reallocated.
+#[cold]
+#[inline(never)]
+pub(super) fn note_resized(thread: &'static ThreadState, header: Header, resize: Resize) {
+    thread.watch.note(header, resize.new_size, false);
+    if thread.is_observed() {
+        observe::resized(thread, resize.from, resize.to, resize.size, resize.new_size);
+    }
 }
 
 /// What the read side allocates: counted, but no part of the program.
@@ -151,16 +164,19 @@ pub(super) fn count_shared(size: usize) -> Header {
 
 #[cold]
 #[inline(never)]
-pub(super) fn free_unusual(header: Header, size: usize) {
+pub(super) fn free_unusual(header: Header, block: *mut u8, size: usize) {
     match thread::current_or_register().filter(|thread| !thread.is_busy()) {
-        // Inside the tracker, watched, or registered just now: the row is the thread's own either way.
+        // Inside the tracker, under attention, or registered just now: the row is the thread's own either way.
         Some(thread) => {
             thread.occupied_for(|| match thread.row(header.context()) {
                 Some(row) => count_free_on(thread, row, header, size),
                 None => free_shared(header, size),
             });
-            if thread.is_watched() && !thread.is_inside() {
+            if thread.attention().is_any() && !thread.is_inside() {
                 thread.watch.note(header, size, true);
+                if thread.is_observed() {
+                    observe::freed(thread, block);
+                }
             }
         }
         None => free_shared(header, size),
@@ -189,32 +205,12 @@ pub(super) fn realloc_unusual(header: Header, resize: Resize) -> Header {
     let context = header.context();
     let thread = thread::current_or_register().filter(|thread| !thread.is_busy());
     let counted = thread.and_then(|thread| {
-        if let Some(watched) = watched_thread().filter(|_| settings::mode() != Mode::Off) {
-            return realloc_watched(watched, header, resize);
-        }
         thread.occupied_for(|| {
             let row = thread.row(context)?;
             Some(count_realloc(thread, (row, context), (row, context), header, resize))
         })
     });
     counted.unwrap_or_else(|| realloc_shared(header, resize))
-}
-
-/// The calling thread, if it is watched and neither inside the tracker nor interrupted while recording.
-pub(super) fn watched_thread() -> Option<&'static ThreadState> {
-    thread::current().filter(|thread| thread.is_watched() && !thread.is_inside() && !thread.is_busy())
-}
-
-/// On a thread that is watched the block passes to who reallocates it, as everywhere.
-pub(super) fn realloc_watched(thread: &'static ThreadState, header: Header, resize: Resize) -> Option<Header> {
-    let from = header.context();
-    let header = thread.occupied_for(|| {
-        let (row, context) = find_row(thread, settings::mode());
-        let from_row = thread.row(from)?;
-        Some(count_realloc(thread, (row, context), (from_row, from), header, resize))
-    })?;
-    thread.watch.note(header, resize.new_size, false);
-    Some(header)
 }
 
 #[cold]

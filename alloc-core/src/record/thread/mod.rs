@@ -23,9 +23,9 @@ use super::frame::{MAX_DEPTH, OpenCall};
 use super::free::Spares;
 use super::pages::{Directory, Pool};
 use super::scope::{self, MAX_NODES, ScopeSlot};
-use super::settings;
 use super::stack::StackState;
 use super::watch::Watch;
+use super::{observe, settings};
 use crate::ids::ContextId;
 
 pub(crate) const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
@@ -40,8 +40,25 @@ struct Occupied(AtomicU64);
 const BUSY: u64 = 1;
 /// One `InTracker` guard.
 const INSIDE: u64 = 2;
-/// The thread is watched: see `watch`. Above all guards there can be.
+/// Allocations are denied on the thread, or made to fail: see `watch`. Above all guards there can be.
 const WATCHED: u64 = 1 << 32;
+/// An iteration is observed: see `observe`.
+const OBSERVED: u64 = 1 << 33;
+/// Every iteration is to be observed.
+const OBSERVES_ALL: u64 = 1 << 34;
+
+/// Why the events of a thread take the rare path while it could record them the usual way.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Attention(u64);
+
+impl Attention {
+    pub(crate) const NONE: Self = Self(0);
+
+    #[inline(always)]
+    pub(crate) fn is_any(self) -> bool {
+        self.0 != 0
+    }
+}
 
 /// Everything the tracker keeps for one thread. INVARIANT: zeroed memory is a valid, unused state.
 #[repr(C, align(64))]
@@ -108,6 +125,9 @@ pub(crate) struct ThreadState {
     pub(crate) growth: Directory<GrowthRow>,
     pub(crate) untracked_frees: Counter,
     pub(crate) watch: Watch,
+    /// Bits of the innermost observation that runs on the thread; see `observe`.
+    pub(crate) observing: AtomicU32,
+    random: Counter,
     /// Reallocations that this thread executed, ever, and the bytes that they copied.
     pub(crate) reallocations: Counter,
     pub(crate) copied_bytes: Counter,
@@ -161,6 +181,24 @@ pub(crate) fn unoccupied() -> Option<&'static ThreadState> {
     }
     // SAFETY: the two `Nobody` are always occupied, so this is a pointer that `register` made from a whole state.
     Some(unsafe { &*state.cast::<ThreadState>() })
+}
+
+/// The calling thread's state if it can record an event, and what else is to be done about the event: for paths that are not hot.
+#[inline(always)]
+pub(crate) fn recording() -> Option<(&'static ThreadState, Attention)> {
+    match unoccupied() {
+        Some(thread) => Some((thread, Attention::NONE)),
+        None => attended(),
+    }
+}
+
+/// The calling thread's state, if nothing but attention occupies it.
+#[cold]
+#[inline(never)]
+pub(crate) fn attended() -> Option<(&'static ThreadState, Attention)> {
+    let thread = current()?;
+    let attention = thread.attention();
+    (attention.is_any() && !thread.is_busy() && !thread.is_inside()).then_some((thread, attention))
 }
 
 /// The calling thread's state, if it has one.
@@ -305,16 +343,43 @@ impl ThreadState {
         self.occupied.0.load(Ordering::Relaxed) % WATCHED >= INSIDE
     }
 
-    pub(crate) fn is_watched(&self) -> bool {
-        self.occupied.0.load(Ordering::Relaxed) & WATCHED != 0
+    pub(crate) fn attention(&self) -> Attention {
+        Attention(self.occupied.0.load(Ordering::Relaxed) & (WATCHED | OBSERVED | OBSERVES_ALL))
     }
 
-    pub(crate) fn watch_from_now_on(&self) {
-        self.occupied.0.fetch_or(WATCHED, Ordering::Relaxed);
+    /// Ends what `occupy` began on a thread under attention; or puts an end to what `unattended` began.
+    #[inline(always)]
+    pub(crate) fn vacate_to(&self, attention: Attention) {
+        compiler_fence(Ordering::SeqCst);
+        self.occupied.0.store(attention.0, Ordering::Relaxed);
     }
 
-    pub(crate) fn watch_no_more(&self) {
-        self.occupied.0.fetch_and(!WATCHED, Ordering::Relaxed);
+    fn set_attention(&self, bit: u64, is_on: bool) {
+        if is_on {
+            self.occupied.0.fetch_or(bit, Ordering::Relaxed);
+        } else {
+            self.occupied.0.fetch_and(!bit, Ordering::Relaxed);
+        }
+    }
+
+    pub(crate) fn set_watched(&self, is_on: bool) {
+        self.set_attention(WATCHED, is_on);
+    }
+
+    pub(crate) fn is_observed(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) & OBSERVED != 0
+    }
+
+    pub(crate) fn set_observed(&self, is_on: bool) {
+        self.set_attention(OBSERVED, is_on);
+    }
+
+    pub(crate) fn observes_all(&self) -> bool {
+        self.occupied.0.load(Ordering::Relaxed) & OBSERVES_ALL != 0
+    }
+
+    pub(crate) fn set_observes_all(&self, is_on: bool) {
+        self.set_attention(OBSERVES_ALL, is_on);
     }
 
     /// The row of `context`, made if need be.
@@ -353,6 +418,7 @@ impl ThreadState {
         made.salt
             .set(self.salt.get() ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         made.context.store(context, Ordering::Relaxed);
+        observe::prepare(made, scope::kind_of(node));
         made.node.store(node, Ordering::Release);
         Some(made)
     }
@@ -369,6 +435,16 @@ impl ThreadState {
             Some(row) => row.copied_bytes.add(bytes),
             None => copied_shared(context, bytes),
         }
+    }
+
+    /// A number that is random enough to choose samples by.
+    pub(crate) fn random(&self) -> u64 {
+        let mut state = self.random.get();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.random.set(state);
+        state >> 11
     }
 
     /// Where the cache of sites may have `key`.

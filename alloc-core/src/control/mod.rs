@@ -4,6 +4,8 @@
 //! the program's own figures.
 #![forbid(unsafe_code)]
 
+mod loops;
+
 use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::OnceLock;
@@ -301,6 +303,8 @@ fn collect() -> Snapshot {
     let mut stacks = StackTable::new();
     let mut contexts = Vec::new();
     let mut totals = Counters::default();
+    // Places of contexts in the snapshot, by their ids.
+    let mut places: HashMap<u32, u32> = HashMap::new();
     let (mut truncated_stacks, mut foreign_stacks) = (0, 0);
     let position: HashMap<u32, usize> = nodes
         .iter()
@@ -325,6 +329,7 @@ fn collect() -> Snapshot {
         let mut older = older.remove(&(id as u32)).unwrap_or_default();
         older.sort_by_key(|change| change.epoch);
         let stack = (!info.frames().is_empty()).then(|| stacks.intern(info));
+        places.insert(id as u32, contexts.len() as u32);
         contexts.push(Context {
             scope: nodes[node].id,
             stack,
@@ -332,6 +337,7 @@ fn collect() -> Snapshot {
             older,
         });
     }
+    let loops = loops::read(&nodes, &places);
     add_inclusive(&mut nodes, &position);
     if let Some(root) = nodes.first_mut() {
         root.peak_bytes = peak_bytes;
@@ -351,7 +357,7 @@ fn collect() -> Snapshot {
         totals,
         peak_bytes,
         budgets: crate::budget::exceeded(),
-        loops: Vec::new(),
+        loops,
         scopes: nodes,
         stacks,
         frames,

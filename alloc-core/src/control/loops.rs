@@ -1,0 +1,67 @@
+//! Reads what was observed of iterations.
+//!
+//! A part of `control`: of the record side it sees `observe` and `scope`.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+
+use crate::model::{FreedBefore, LoopSite, LoopStats, ScopeNode, Temporaries};
+use crate::record::counters::Counter;
+use crate::record::observe::{self, LoopRow};
+use crate::record::scope;
+
+/// What was observed of iterations. `places`: where contexts stand in the snapshot.
+pub(super) fn read(nodes: &[ScopeNode], places: &HashMap<u32, u32>) -> Vec<LoopStats> {
+    let mut sites: HashMap<u32, Vec<LoopSite>> = HashMap::new();
+    for row in observe::rows() {
+        if let Some(&context) = places.get(&row.context().0) {
+            sites
+                .entry(row.node())
+                .or_default()
+                .push(read_site(row, context, places));
+        }
+    }
+    let loops = nodes.iter().filter_map(|node| {
+        let info = scope::node_info(node.id.0)?;
+        let observed = info.observed.read();
+        (observed != 0).then(|| LoopStats {
+            scope: node.id,
+            iterations: node.calls.entered,
+            observed,
+            suspended: info.suspended.read(),
+            moved: info.moved.read(),
+            missed_events: info.missed_events.read(),
+            sites: sites.remove(&node.id.0).unwrap_or_default(),
+        })
+    });
+    loops.collect()
+}
+
+fn read_site(row: &LoopRow, context: u32, places: &HashMap<u32, u32>) -> LoopSite {
+    let mut final_bytes: Vec<u64> = row.final_bytes().collect();
+    final_bytes.sort_unstable();
+    let freed_before = row.targets().filter_map(|(target, blocks)| {
+        let context = *places.get(&target.0)?;
+        Some(FreedBefore { context, blocks })
+    });
+    let [none, one, four, eight] = [0, 1, 2, 3].map(|class| row.temporaries.get(class).map_or(0, Counter::read));
+    LoopSite {
+        context,
+        present: row.present.read(),
+        allocations: row.allocations.read(),
+        bytes: row.bytes.read(),
+        growths: row.growths.read(),
+        copied_bytes: row.copied_bytes.read(),
+        blocks: row.blocks.read(),
+        grown: row.grown.read(),
+        confined: row.confined.read(),
+        crossed_await: row.crossed_await.read(),
+        crossed_threads: row.crossed_threads.read(),
+        temporaries: Temporaries { none, one, four, eight },
+        most_live: row.most_live.read(),
+        one_live: row.one_live.read(),
+        few_live: row.few_live.read(),
+        final_bytes,
+        freed_before: freed_before.collect(),
+    }
+}

@@ -1,0 +1,270 @@
+//! Iterations that are observed: each of their blocks is followed from its allocation to its end.
+//!
+//! Record side. Which blocks an iteration makes, how many live at once, which die inside it, and how they grow cannot be told from
+//! counters; to follow every block of every iteration would cost more than the allocations themselves. So iterations (calls of a
+//! scope of kind request or loop) are *sampled*: while one is observed, its thread is under attention (`thread`), each event takes the
+//! rare path of the gate, and `gate::unusual` tells the functions below. All other iterations pay nothing per event.
+//!
+//! - `scope::make_node_row` and `due_again` say that the next call of a row is to be observed; `frame` begins, leaves, resumes and ends
+//!   the observation with the call. Between the polls of an async call it waits in the call's entry in `waiting`.
+//! - `iteration` is what is kept while one runs, `table` the blocks of it, `sums` what observed iterations come to.
+//!
+//! Invariants: an observation is written by the thread that runs its call, and by nobody while the call waits; one that waits too long may be
+//! taken for another call (`pool`). Bounded: so many observations at once, so many blocks and sites in each; what finds no room is counted.
+//! Cost: some 100 ns per event of an observed iteration. Leaves out: verdicts (`findings`).
+
+mod iteration;
+mod pool;
+mod sums;
+mod table;
+
+use core::sync::atomic::{AtomicU8, Ordering};
+
+pub(crate) use self::pool::Handle;
+pub(crate) use self::sums::{LoopRow, rows};
+use super::counters::NodeRow;
+use super::scope;
+use super::thread::ThreadState;
+use crate::ids::{ContextId, ScopeKind};
+
+/// Which iterations are observed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Observing {
+    /// The first ones of each loop, then ever fewer.
+    Auto,
+    All,
+    None,
+}
+
+impl Observing {
+    pub(super) fn from_name(name: &[u8]) -> Option<Self> {
+        match name {
+            b"auto" => Some(Self::Auto),
+            b"all" => Some(Self::All),
+            b"none" => Some(Self::None),
+            _ => None,
+        }
+    }
+}
+
+static OBSERVING: AtomicU8 = AtomicU8::new(Observing::Auto as u8);
+
+pub(super) fn set_observing(to: Observing) {
+    OBSERVING.store(to as u8, Ordering::Relaxed);
+}
+
+fn observing() -> Observing {
+    match OBSERVING.load(Ordering::Relaxed) {
+        0 => Observing::Auto,
+        1 => Observing::All,
+        _ => Observing::None,
+    }
+}
+
+/// `NodeRow::open` of a row whose next call is to be observed.
+pub(super) const NEXT: u64 = 2;
+/// `NodeRow::observe_at` of a row whose calls are no iterations.
+const NEVER: u64 = u64::MAX;
+
+/// A row of a node of `kind` was made.
+pub(super) fn prepare(row: &NodeRow, kind: ScopeKind) {
+    let is_loop = matches!(kind, ScopeKind::Request | ScopeKind::Loop);
+    if is_loop && observing() != Observing::None {
+        row.observe_at.set(0);
+        row.open.set(NEXT);
+    } else {
+        row.observe_at.set(NEVER);
+    }
+}
+
+/// A call of the row has ended: when enough have been entered since the last one that was observed, the next one is.
+#[inline(always)]
+pub(super) fn due_again(row: &NodeRow) {
+    if row.entered.get() >= row.observe_at.get() {
+        row.open.set(NEXT);
+    }
+}
+
+/// True when the call that is about to begin is to be observed; says so once.
+pub(super) fn take_due(thread: &ThreadState, row: &NodeRow) -> bool {
+    if row.open.get() == NEXT {
+        row.open.set(0);
+        return true;
+    }
+    row.open.get() == 0 && row.observe_at.get() != NEVER && thread.observes_all()
+}
+
+/// A later poll of a call found its row due for the *next* call: puts it off until some call of the row ends.
+pub(super) fn put_off(row: &NodeRow) {
+    if row.open.get() == NEXT {
+        row.open.set(0);
+        row.observe_at.set(0);
+    }
+}
+
+/// How many calls to let pass until the next one is observed, when `observed` have been: all of the first, then ever fewer, at random, so
+/// that nothing periodic is missed.
+fn gap(thread: &ThreadState, observed: u64) -> u64 {
+    let mean = match observed {
+        _ if observing() == Observing::All => 1,
+        0..64 => 1,
+        64..512 => 16,
+        _ => 256,
+    };
+    1 + thread.random() % (2 * mean - 1)
+}
+
+/// Begins to observe the call of `row` that was just entered. `None` when too many are observed.
+#[cold]
+pub(super) fn begin(thread: &ThreadState, row: &NodeRow) -> Option<Handle> {
+    let node = row.node.load(Ordering::Relaxed);
+    let observed = scope::node_info(node).map_or(0, |info| info.observed.get());
+    row.observe_at.set(row.entered.get() + gap(thread, observed));
+    let handle = pool::take(node)?;
+    enter(thread, handle);
+    Some(handle)
+}
+
+/// The call goes on on `thread`. False when its observation was given up meanwhile.
+#[cold]
+pub(super) fn resume(thread: &ThreadState, handle: Handle) -> bool {
+    if !pool::resume(handle) {
+        return false;
+    }
+    enter(thread, handle);
+    true
+}
+
+fn enter(thread: &ThreadState, handle: Handle) {
+    thread.occupied_for(|| {
+        if let Some(iteration) = pool::get(handle) {
+            iteration.enter(thread, handle);
+        }
+    });
+    thread.set_observed(true);
+}
+
+/// The call is left, for ever or until it is resumed. It was the innermost observed one.
+#[cold]
+pub(super) fn leave(thread: &ThreadState, handle: Handle) {
+    thread.occupied_for(|| {
+        if let Some(iteration) = pool::get(handle) {
+            iteration.leave(thread);
+        }
+    });
+    thread.set_observed(thread.observing.load(Ordering::Relaxed) != 0);
+}
+
+/// The call was left at an `.await`.
+pub(super) fn wait(handle: Handle) {
+    if let Some(iteration) = pool::get(handle) {
+        iteration.wait();
+    }
+    pool::wait(handle);
+}
+
+/// The call was left and has ended: its figures count.
+#[cold]
+pub(super) fn end(thread: &ThreadState, handle: Handle) {
+    thread.occupied_for(|| {
+        if let Some(iteration) = pool::get(handle) {
+            iteration.end(|iteration, site| sums::add(thread, iteration, site));
+            if let Some(info) = scope::node_info(iteration.node()) {
+                info.observed.add_shared(1);
+                info.suspended.add_shared(u64::from(iteration.was_suspended()));
+                info.moved.add_shared(u64::from(iteration.was_moved()));
+                info.missed_events.add_shared(iteration.missed_events());
+            }
+            iteration.clear();
+        }
+    });
+    pool::give(handle);
+}
+
+/// The call ended without its figures.
+#[cold]
+pub(super) fn give_up(handle: Handle) {
+    if pool::resume(handle) || pool::is_running(handle) {
+        if let Some(iteration) = pool::get(handle) {
+            iteration.clear();
+        }
+        pool::give(handle);
+    }
+}
+
+/// Tells every iteration that is observed on the thread.
+fn tell(thread: &ThreadState, event: impl Fn(&iteration::Iteration)) {
+    thread.occupied_for(|| {
+        let mut next = thread.observing.load(Ordering::Relaxed);
+        while let Some(iteration) = pool::running(next) {
+            event(iteration);
+            next = iteration.outer();
+        }
+    });
+}
+
+fn key(block: *mut u8) -> u64 {
+    // The inner allocator's address, which tells blocks with the header in front, too.
+    block.addr() as u64 & !15
+}
+
+/// A block was granted on a thread that is observed.
+#[cold]
+pub(super) fn granted(thread: &ThreadState, block: *mut u8, size: usize, context: ContextId) {
+    tell(thread, |iteration| iteration.granted(key(block), size as u64, context));
+}
+
+/// A block is about to be freed.
+#[cold]
+pub(super) fn freed(thread: &ThreadState, block: *mut u8) {
+    tell(thread, |iteration| iteration.freed(key(block)));
+}
+
+/// A block was reallocated.
+#[cold]
+pub(super) fn resized(thread: &ThreadState, from: *mut u8, to: *mut u8, size: usize, new_size: usize) {
+    tell(thread, |iteration| {
+        iteration.resized(key(from), key(to), size as u64, new_size as u64);
+    });
+}
+
+/// While it lives, every iteration that the calling thread begins is observed: for tests, which have no time for a sample. Each event of
+/// the thread takes the rare path meanwhile.
+pub struct ObserveAll {
+    thread: Option<&'static ThreadState>,
+    was_on: bool,
+    // Not Send: it belongs to the thread it was made on.
+    _not_send: core::marker::PhantomData<*const ()>,
+}
+
+impl core::fmt::Debug for ObserveAll {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("ObserveAll").finish_non_exhaustive()
+    }
+}
+
+impl ObserveAll {
+    /// From now on, until it is dropped.
+    #[must_use]
+    pub fn enter() -> Self {
+        let thread = super::thread::current_or_register();
+        let was_on = thread.is_some_and(ThreadState::observes_all);
+        if let Some(thread) = thread {
+            thread.set_observes_all(true);
+        }
+        Self {
+            thread,
+            was_on,
+            _not_send: core::marker::PhantomData,
+        }
+    }
+}
+
+impl Drop for ObserveAll {
+    fn drop(&mut self) {
+        if let Some(thread) = self.thread {
+            thread.set_observes_all(self.was_on);
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! The observations that exist: a few, lent to one iteration after another.
+//!
+//! Record side. Each is free, running (its call is on a thread's stack) or waiting (its call is between two polls). When all are lent, one
+//! that waits may be taken away: its call may never go on, or go on for days (a connection). Cost: cold; a few atomic operations.
+
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use super::iteration::Iteration;
+use crate::record::index::Lazy;
+
+/// Iterations that can be observed at once. LIMIT: with more at once, the others are not observed.
+const MAX: usize = 32;
+
+/// An observation, lent to one call: its place in the low 8 bits, from 1 on, and how often it was lent in the others. 0: none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Handle(pub(crate) u32);
+
+impl Handle {
+    /// `None` for 0.
+    pub(crate) fn from_bits(bits: u32) -> Option<Self> {
+        (bits != 0).then_some(Self(bits))
+    }
+
+    fn place(self) -> usize {
+        (self.0 as usize & 0xff).wrapping_sub(1)
+    }
+
+    fn round(self) -> u32 {
+        self.0 >> 8
+    }
+}
+
+const FREE: u32 = 0;
+const RUNNING: u32 = 1;
+const WAITING: u32 = 2;
+
+/// State in the low two bits, and how often it was lent above.
+static STATES: [AtomicU32; MAX] = [const { AtomicU32::new(FREE) }; MAX];
+static ITERATIONS: [Lazy<Iteration>; MAX] = [const { Lazy::new() }; MAX];
+/// Where to look first for one that can be taken away.
+static NEXT_VICTIM: AtomicU32 = AtomicU32::new(0);
+
+const ROUNDS: u32 = 1 << 24;
+
+fn word(round: u32, state: u32) -> u32 {
+    ((round % ROUNDS) << 2) | state
+}
+
+/// Changes the state of the observation at `place` from one word to another.
+fn exchange(place: usize, from: u32, to: u32) -> bool {
+    // ORDERING: Acquire and Release: whoever has the observation next sees what the one before wrote.
+    STATES.get(place).is_some_and(|state| {
+        state
+            .compare_exchange(from, to, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
+    })
+}
+
+/// An observation for a call of `node`, empty and running.
+pub(super) fn take(node: u32) -> Option<Handle> {
+    let place = take_free().or_else(take_waiting)?;
+    // SAFETY: zero is a valid Iteration: all its fields are atomics of integers.
+    let made = unsafe { ITERATIONS.get(place)?.get_or_make(1) };
+    let round = STATES.get(place)?.load(Ordering::Relaxed) >> 2;
+    let handle = Handle((round << 8) | (place as u32 + 1));
+    let Some(made) = made else {
+        give(handle);
+        return None;
+    };
+    // SAFETY: the memory is never freed.
+    let iteration = unsafe { made.as_ref() };
+    iteration.clear();
+    iteration.begin(node);
+    Some(handle)
+}
+
+fn take_free() -> Option<usize> {
+    (0..MAX).find(|&place| {
+        let now = STATES.get(place).map_or(RUNNING, |state| state.load(Ordering::Relaxed));
+        // A new round with every loan, so that who had it before finds out.
+        now & 3 == FREE && exchange(place, now, word((now >> 2) + 1, RUNNING))
+    })
+}
+
+fn take_waiting() -> Option<usize> {
+    let first = NEXT_VICTIM.fetch_add(1, Ordering::Relaxed) as usize;
+    (0..MAX).map(|step| (first + step) % MAX).find(|&place| {
+        let now = STATES.get(place).map_or(RUNNING, |state| state.load(Ordering::Relaxed));
+        now & 3 == WAITING && exchange(place, now, word((now >> 2) + 1, RUNNING))
+    })
+}
+
+/// What is kept for the call that the observation is lent to.
+pub(super) fn get(handle: Handle) -> Option<&'static Iteration> {
+    let iteration = ITERATIONS.get(handle.place())?.get()?;
+    // SAFETY: the memory is never freed.
+    Some(unsafe { iteration.as_ref() })
+}
+
+/// The observation with these bits, which is running.
+pub(super) fn running(bits: u32) -> Option<&'static Iteration> {
+    get(Handle::from_bits(bits)?)
+}
+
+pub(super) fn is_running(handle: Handle) -> bool {
+    STATES
+        .get(handle.place())
+        .is_some_and(|state| state.load(Ordering::Relaxed) == word(handle.round(), RUNNING))
+}
+
+/// The call waits for its next poll.
+pub(super) fn wait(handle: Handle) {
+    exchange(
+        handle.place(),
+        word(handle.round(), RUNNING),
+        word(handle.round(), WAITING),
+    );
+}
+
+/// The call goes on. False when the observation was taken away.
+pub(super) fn resume(handle: Handle) -> bool {
+    exchange(
+        handle.place(),
+        word(handle.round(), WAITING),
+        word(handle.round(), RUNNING),
+    )
+}
+
+/// The call is over.
+pub(super) fn give(handle: Handle) {
+    exchange(
+        handle.place(),
+        word(handle.round(), RUNNING),
+        word(handle.round(), FREE),
+    );
+}

@@ -1,0 +1,324 @@
+//! What is seen of observed iterations, against what the programs do: every figure of a site, on one thread, across awaits, threads
+//! and unfinished calls.
+
+use std::collections::{HashMap, HashSet};
+use std::future::Future;
+use std::hint::black_box;
+use std::pin::{Pin, pin};
+use std::sync::mpsc;
+use std::task::{Context, Poll, Waker};
+
+use alloc_core::__private::ObserveAll;
+use alloc_core::model::{LoopSite, LoopStats};
+use alloc_core::{Snapshot, TrackingAllocator, iteration, iterations, track_memory};
+
+#[global_allocator]
+static ALLOC: TrackingAllocator = TrackingAllocator::new();
+
+fn observed(name: &str) -> (Snapshot, LoopStats) {
+    let snapshot = Snapshot::take().expect("the allocator is installed");
+    let node = snapshot
+        .scopes
+        .iter()
+        .find(|scope| scope.name == name)
+        .expect("the scope was entered");
+    let stats = snapshot
+        .loops
+        .iter()
+        .find(|stats| stats.scope == node.id)
+        .expect("an iteration was observed")
+        .clone();
+    (snapshot, stats)
+}
+
+/// The only site whose blocks had this size in the end.
+fn site(stats: &LoopStats, final_bytes: u64) -> &LoopSite {
+    let mut found = stats
+        .sites
+        .iter()
+        .filter(|site| site.final_bytes.iter().all(|&bytes| bytes == final_bytes) && !site.final_bytes.is_empty());
+    let site = found
+        .next()
+        .unwrap_or_else(|| panic!("no site of {final_bytes}: {stats:#?}"));
+    assert!(found.next().is_none(), "several sites of {final_bytes}: {stats:#?}");
+    site
+}
+
+fn block(bytes: usize) -> Vec<u8> {
+    black_box(Vec::with_capacity(bytes))
+}
+
+#[test]
+fn a_block_that_dies_in_its_iteration_is_confined_and_one_that_stays_is_not() {
+    let _all = ObserveAll::enter();
+    let mut kept = Vec::with_capacity(40);
+    for _ in iterations!("confined", 0..40) {
+        drop(block(100));
+        kept.push(block(200));
+    }
+    let (snapshot, stats) = observed("confined");
+    assert_eq!((stats.iterations, stats.observed, stats.missed_events), (40, 40, 0));
+    let confined = site(&stats, 100);
+    assert_eq!(
+        (
+            confined.present,
+            confined.allocations,
+            confined.bytes,
+            confined.blocks,
+            confined.confined
+        ),
+        (40, 40, 4000, 40, 40)
+    );
+    assert_eq!(
+        (confined.one_live, confined.most_live, confined.temporaries.none),
+        (40, 1, 40)
+    );
+    let retained = site(&stats, 200);
+    assert_eq!((retained.present, retained.blocks, retained.confined), (40, 40, 0));
+    let counters = snapshot.contexts[confined.context as usize].counters;
+    assert_eq!(
+        (counters.total_allocations, counters.total_bytes),
+        (40, 4000),
+        "an observed allocation has the context it always has"
+    );
+}
+
+#[test]
+fn the_context_is_the_same_whether_observed_or_not() {
+    // Tables of hash maps carry their header behind, strings in front, and what grows is reallocated.
+    for turn in iterations!("both", 0..400_u64) {
+        let mut text = String::from("a");
+        let mut set = HashSet::new();
+        for at in 0..20 {
+            text.push_str("0123456789abcdef");
+            set.insert(turn + at);
+        }
+        black_box((text, set));
+    }
+    let (snapshot, stats) = observed("both");
+    assert!((64..400).contains(&stats.observed), "{}", stats.observed);
+    let own: Vec<_> = snapshot
+        .contexts
+        .iter()
+        .filter(|context| context.scope == stats.scope)
+        .collect();
+    for context in &own {
+        let total = context.counters.total_allocations + context.counters.total_reallocations;
+        assert_eq!(total % 400, 0, "as often in every iteration: {context:#?}");
+    }
+    assert!(own.len() >= 3, "{own:#?}");
+}
+
+#[test]
+fn growth_is_one_block_whether_by_reallocation_or_by_a_larger_table() {
+    let _all = ObserveAll::enter();
+    for _ in iterations!("growth", 0..30) {
+        let mut list = Vec::new();
+        for at in 0..100_u64 {
+            list.push(black_box(at));
+        }
+        drop(list);
+        let mut map = HashMap::new();
+        for at in 0..100_u64 {
+            map.insert(at, [at; 3]);
+        }
+        drop(black_box(map));
+    }
+    let (_, stats) = observed("growth");
+    // 4 to 128 elements of 8 bytes.
+    let list = site(&stats, 1024);
+    assert_eq!(
+        (list.blocks, list.grown, list.growths, list.confined),
+        (30, 30, 150, 30)
+    );
+    assert_eq!(
+        (list.bytes, list.one_live),
+        (30 * (32 + 64 + 128 + 256 + 512 + 1024), 30)
+    );
+    // 4, 8, 16, ... 128 buckets of 32 bytes, one byte for each, and 16 more.
+    let map = site(&stats, 128 * 33 + 16);
+    assert_eq!((map.blocks, map.grown, map.growths), (30, 30, 150));
+    assert_eq!(
+        (map.allocations, map.confined, map.one_live, map.most_live),
+        (30, 30, 30, 1)
+    );
+    let old: u64 = [4, 8, 16, 32, 64].map(|buckets| buckets * 33 + 16).iter().sum();
+    assert_eq!(map.copied_bytes, 30 * old);
+}
+
+#[test]
+fn what_a_collection_owns_dies_before_it() {
+    let _all = ObserveAll::enter();
+    for _ in iterations!("nested", 0..30) {
+        let mut outer: Vec<Vec<u8>> = Vec::with_capacity(11);
+        for _ in 0..11 {
+            outer.push(block(50));
+        }
+        black_box(&outer);
+    }
+    let (_, stats) = observed("nested");
+    let (outer, inner) = (site(&stats, 11 * 24), site(&stats, 50));
+    assert_eq!((inner.blocks, inner.most_live, inner.few_live), (330, 11, 0));
+    assert_eq!((outer.one_live, outer.freed_before.len()), (30, 0));
+    let [before] = inner.freed_before.as_slice() else {
+        panic!("{inner:#?}")
+    };
+    assert_eq!((before.context, before.blocks), (outer.context, 330));
+}
+
+#[test]
+fn a_block_that_another_thread_frees_is_not_confined() {
+    let _all = ObserveAll::enter();
+    let (sender, receiver) = mpsc::sync_channel::<Vec<u8>>(1);
+    let consumer = std::thread::spawn(move || receiver.into_iter().map(|block| block.capacity()).sum::<usize>());
+    for _ in 0..30 {
+        let _iteration = iteration!("sent");
+        sender.send(block(300)).expect("the consumer runs");
+    }
+    drop(sender);
+    assert_eq!(consumer.join().expect("it ends"), 9000);
+    let (_, stats) = observed("sent");
+    assert_eq!((site(&stats, 300).blocks, site(&stats, 300).confined), (30, 0));
+}
+
+/// Ready at the second poll.
+struct Once(bool);
+
+impl Future for Once {
+    type Output = ();
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
+        if std::mem::replace(&mut self.0, true) {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
+fn poll(future: Pin<&mut (impl Future<Output = ()> + ?Sized)>) -> Poll<()> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+#[track_memory(name = "handler", request)]
+async fn handler() {
+    Once(false).await;
+    let across = block(400);
+    drop(block(500));
+    Once(false).await;
+    drop(across);
+    drop(block(600));
+}
+
+#[test]
+fn an_async_iteration_is_followed_across_its_polls_and_threads() {
+    for round in 0..40 {
+        let mut first = Box::pin(handler());
+        let mut second = Box::pin(handler());
+        // Both in flight at once, and the first goes on elsewhere.
+        assert!(poll(first.as_mut()).is_pending() && poll(second.as_mut()).is_pending());
+        assert!(poll(first.as_mut()).is_pending());
+        assert!(poll(second.as_mut()).is_pending());
+        let first = std::thread::spawn(move || {
+            assert!(poll(first.as_mut()).is_ready());
+        });
+        first.join().expect("it ends");
+        if round % 2 == 0 {
+            assert!(poll(second.as_mut()).is_ready());
+        }
+    }
+    let (_, stats) = observed("handler");
+    assert_eq!(stats.iterations, 80);
+    assert!(stats.observed >= 40, "{}", stats.observed);
+    assert_eq!(stats.suspended, stats.observed);
+    let (across, inside, last) = (site(&stats, 400), site(&stats, 500), site(&stats, 600));
+    assert_eq!((across.present, across.blocks), (stats.observed, stats.observed));
+    assert_eq!(
+        across.confined, stats.observed,
+        "freed on the thread that runs the iteration"
+    );
+    assert_eq!(
+        (across.crossed_await, across.crossed_threads),
+        (stats.observed, stats.moved)
+    );
+    assert_eq!((inside.crossed_await, inside.confined), (0, stats.observed));
+    assert!(stats.moved > 0 && last.present <= stats.observed);
+}
+
+#[track_memory(name = "server", request)]
+fn server(depth: u32) {
+    drop(block(700));
+    if depth > 0 {
+        server(depth - 1);
+    }
+    for _ in iterations!("inner", 0..3) {
+        drop(block(800));
+    }
+}
+
+#[test]
+fn recursion_is_one_iteration_and_loops_inside_are_observed_for_both() {
+    let _all = ObserveAll::enter();
+    for _ in 0..30 {
+        server(2);
+    }
+    let (_, server) = observed("server");
+    assert_eq!(server.observed, 30);
+    // One site for each depth of the recursion: the call stacks differ.
+    let in_all = |stats: &LoopStats, bytes: u64| {
+        let sites = stats.sites.iter().filter(|site| site.final_bytes.contains(&bytes));
+        sites
+            .map(|site| (site.allocations, site.confined))
+            .fold((0, 0), |sum, site| (sum.0 + site.0, sum.1 + site.1))
+    };
+    assert_eq!(in_all(&server, 700), (90, 90));
+    assert_eq!(in_all(&server, 800), (270, 270));
+    let (_, inner) = observed("inner");
+    assert_eq!((inner.observed, in_all(&inner, 800)), (270, (270, 270)));
+    assert!(
+        inner.sites.iter().all(|site| site.one_live == site.present),
+        "{inner:#?}"
+    );
+}
+
+#[test]
+fn unfinished_and_forgotten_iterations_leave_room_for_others() {
+    // More than can be observed at once, none of which ever ends.
+    let mut waiting: Vec<_> = (0..200).map(|_| Box::pin(stuck(true))).collect();
+    for future in &mut waiting {
+        assert!(poll(future.as_mut()).is_pending());
+    }
+    for future in waiting.drain(..100) {
+        std::mem::forget(future);
+    }
+    for _ in 0..100 {
+        assert!(poll(pin!(stuck(false))).is_ready());
+    }
+    let (_, stats) = observed("stuck");
+    assert!(stats.observed > 20, "{}", stats.observed);
+    assert_eq!(site(&stats, 900).blocks, stats.observed);
+    drop(waiting);
+    assert_eq!(observed("stuck").1.missed_events, 0);
+}
+
+#[track_memory(name = "stuck", request)]
+async fn stuck(waits: bool) {
+    let held = block(900);
+    if waits {
+        std::future::pending::<()>().await;
+    }
+    drop(held);
+}
+
+#[test]
+fn an_iteration_with_more_blocks_than_there_is_room_for_says_so() {
+    let _all = ObserveAll::enter();
+    for _ in iterations!("large", 0..2) {
+        let blocks: Vec<Vec<u8>> = (0..5000).map(|_| block(40)).collect();
+        black_box(blocks);
+    }
+    let (_, stats) = observed("large");
+    let small = site(&stats, 40);
+    assert_eq!((small.allocations, small.bytes), (10_000, 400_000));
+    assert!(small.blocks < 10_000 && small.confined == small.blocks, "{small:#?}");
+    assert_eq!(stats.missed_events, 10_000 - small.blocks);
+}
