@@ -4,6 +4,7 @@
 //! the program's own figures.
 #![forbid(unsafe_code)]
 
+mod growth;
 mod loops;
 
 use std::collections::HashMap;
@@ -14,8 +15,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::ids::{ContextId, ScopeId, ScopeKind, ScopeNodeId};
 use crate::model::{
-    CallStats, Context, Counters, EpochChange, Error, Frame, Module, ProcessInfo, SCHEMA_VERSION, ScopeNode, Snapshot,
-    Stack, TrackerStats, add_counters, write_atomically,
+    CallStats, Context, Counters, EpochChange, Error, Frame, Growth, Module, ProcessInfo, SCHEMA_VERSION, ScopeNode,
+    Snapshot, Stack, TrackerStats, add_counters, write_atomically,
 };
 use crate::record::counters::{LOSSES, NodeRow, Row};
 use crate::record::epoch::Effect;
@@ -132,6 +133,11 @@ struct Reading {
     nodes: Vec<ScopeNode>,
     peak_bytes: u64,
     untracked_frees: u64,
+    growth: HashMap<u32, Growth>,
+}
+
+fn shared_copied(context: ContextId) -> u64 {
+    thread::shared_growth(context).map_or(0, |row| row.copied_bytes.read())
 }
 
 fn read_tables() -> Reading {
@@ -159,7 +165,7 @@ fn read_tables() -> Reading {
         if let Some(row) = shared(index) {
             sum.add_allocation_side(row);
             sum.at_peak = sum.at_peak.wrapping_add(row.bytes_at_peak(serial));
-            sum.copied_bytes += thread::shared_copied_bytes(ContextId(index as u32));
+            sum.copied_bytes += shared_copied(ContextId(index as u32));
         }
     }
     // The list is read again: threads that began meanwhile may have granted what was freed above.
@@ -181,6 +187,7 @@ fn read_tables() -> Reading {
         epoch: ended,
         sums,
         nodes: read_nodes(&threads),
+        growth: growth::read(&threads, count),
         peak_bytes: peak::of_process(threads.iter().copied()),
         untracked_frees: LOSSES.untracked_frees.read()
             + threads.iter().map(|thread| thread.untracked_frees.read()).sum::<u64>(),
@@ -279,6 +286,7 @@ fn collect() -> Snapshot {
         mut nodes,
         peak_bytes,
         untracked_frees,
+        mut growth,
     } = read_tables();
     let own = sums
         .get(ContextId::TRACKER.0 as usize)
@@ -335,6 +343,7 @@ fn collect() -> Snapshot {
             stack,
             counters,
             older,
+            growth: stack.and_then(|_| growth.remove(&(id as u32))),
         });
     }
     let loops = loops::read(&nodes, &places);
@@ -417,7 +426,7 @@ fn sums_inside(scope: u32) -> HashMap<u32, Sum> {
             }
         }
         if let Some(row) = thread::shared_row(ContextId(id)) {
-            add(row, thread::shared_copied_bytes(ContextId(id)));
+            add(row, shared_copied(ContextId(id)));
         }
         sums.insert(id, sum);
     }
@@ -462,6 +471,7 @@ impl Baseline {
                 stack: (!info.frames().is_empty()).then(|| stacks.intern(info)),
                 counters,
                 older: Vec::new(),
+                growth: None,
             });
         }
         (snapshot.stacks, snapshot.frames, snapshot.modules) = stacks.finish();
@@ -643,6 +653,7 @@ pub(crate) fn snapshot_of_context(context: u32, bytes: u64) -> Option<Snapshot> 
             ..Counters::default()
         },
         older: Vec::new(),
+        growth: None,
     });
     (snapshot.stacks, snapshot.frames, snapshot.modules) = stacks.finish();
     snapshot.resolve();

@@ -86,6 +86,7 @@ pub(crate) fn context(scope: u32, stack: Option<u32>, live: u64) -> Context {
         stack,
         counters,
         older: Vec::new(),
+        growth: None,
     }
 }
 

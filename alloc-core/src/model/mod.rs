@@ -214,6 +214,32 @@ pub struct Context {
     /// "allocated since" from the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub older: Vec<EpochChange>,
+    /// How blocks grew that this stack made larger; `None` when none did, and without call stacks.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub growth: Option<Growth>,
+}
+
+/// The growth of blocks that one call stack made larger, by reallocation or by allocating a larger hash table.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Growth {
+    /// Bytes of hash tables that were replaced by larger ones, so had to be moved. What reallocations copied is in
+    /// [`Counters::copied_bytes`].
+    pub rehashed_bytes: u64,
+    /// Blocks by the size that they grew to and have kept since, or had when they were freed; ascending.
+    pub ended: Vec<GrowthClass>,
+}
+
+/// Blocks that grew to about the same size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct GrowthClass {
+    /// Size in bytes. Exact for blocks that double from the same first size; else within a factor of two.
+    pub bytes: u64,
+    /// How many.
+    pub blocks: u64,
 }
 
 /// Net change that later events made to the blocks of one epoch.

@@ -126,14 +126,6 @@ impl Row {
     }
 }
 
-/// What reallocations copied, per context. In pages of its own: most contexts never reallocate.
-#[derive(Default)]
-#[repr(transparent)]
-pub(crate) struct GrowthRow {
-    /// Bytes copied to a new address. Exact for moves seen here; what the kernel remapped is counted as copied.
-    pub(crate) copied_bytes: Counter,
-}
-
 /// What one thread did in one scope node, and what it needs to enter the node.
 #[derive(Default)]
 #[repr(C, align(64))]
@@ -198,7 +190,5 @@ pub(crate) static LOSSES: Losses = Losses {
 
 // SAFETY: every field is an atomic integer or a nullable atomic pointer, and `repr(C)` puts a `Counter` first.
 unsafe impl PageRow for Row {}
-// SAFETY: one atomic integer.
-unsafe impl PageRow for GrowthRow {}
 // SAFETY: as for `Row`.
 unsafe impl PageRow for NodeRow {}

@@ -23,6 +23,7 @@ pub(crate) mod epoch;
 pub(crate) mod frame;
 pub(crate) mod free;
 pub(crate) mod gate;
+pub(crate) mod growth;
 pub(crate) mod index;
 pub(crate) mod measure;
 pub(crate) mod observe;

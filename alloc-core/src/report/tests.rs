@@ -68,6 +68,7 @@ fn context(scope: u32, stack: Option<u32>, figures: Figures) -> Context {
         stack,
         counters: counters(figures),
         older: Vec::new(),
+        growth: None,
     }
 }
 

@@ -16,7 +16,7 @@ use crate::record::counters::Row;
 #[cfg(not(stack_rules))]
 use crate::record::settings::Mode;
 use crate::record::thread::{self, ThreadState};
-use crate::record::{epoch, frame, peak, settings};
+use crate::record::{epoch, frame, growth, peak, settings};
 #[cfg(stack_rules)]
 use {super::row::find_stack, crate::record::stack};
 
@@ -194,6 +194,7 @@ fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u
         return granted;
     }
     let header = count_alloc(thread, row, context, size);
+    growth::granted_behind(thread, context, size);
     thread.vacate_to(attention);
     let granted = finish(granted, false, size, header);
     if attention.is_any() {

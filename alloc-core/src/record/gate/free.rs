@@ -10,7 +10,7 @@ use crate::record::counters::{LOSSES, Row};
 use crate::record::epoch::{self, Effect};
 use crate::record::peak::{self, Touched};
 use crate::record::thread::{self, ThreadState};
-use crate::record::{call, settings};
+use crate::record::{call, growth, settings};
 
 /// `GlobalAlloc::dealloc`.
 ///
@@ -66,6 +66,7 @@ unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layo
     // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
     let header = unsafe { block::read_behind(block, size) };
     if header.is_tracked() {
+        growth::freed_behind(header.context(), size);
         count_free(header, block, size);
     } else {
         count_untracked_free();

@@ -13,6 +13,7 @@ use crate::ids::ContextId;
 use crate::record::block::{self, Birth, Header};
 use crate::record::counters::{LOSSES, Row};
 use crate::record::epoch::{self, Effect};
+use crate::record::growth;
 use crate::record::peak::{self, Touched};
 use crate::record::settings::{self, Mode};
 use crate::record::thread::{self, Attention, ThreadState};
@@ -211,9 +212,7 @@ pub(super) fn count_realloc(
     row.granted_bytes.add(new_size as u64);
     from_row.handed_over.add(1);
     from_row.released_bytes.add(size as u64);
-    if let Some(bytes) = resize.copied_bytes() {
-        thread.copied(context, bytes);
-    }
+    growth::resized(thread, (from, size), (context, new_size), resize.copied_bytes());
     let birth = header.birth();
     if birth != own_birth(thread) {
         realloc_birth(Some(thread), birth, (from, size), (context, new_size));

@@ -14,13 +14,14 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 pub(crate) use self::registry::{Registry, count, is_initialised};
-pub(crate) use self::shared::{copied_shared, make_shared_row, shared_copied_bytes, shared_row};
+pub(crate) use self::shared::{copied_shared, make_shared_row, shared_growth, shared_row};
 use self::site_cache::{SITE_BITS, SITE_SETS, SiteSet};
 use super::block::{Birth, CONTEXT_BITS, Stamp};
 use super::call::SlotRing;
-use super::counters::{Counter, GrowthRow, NodeRow, Row};
+use super::counters::{Counter, NodeRow, Row};
 use super::frame::{MAX_DEPTH, OpenCall};
 use super::free::Spares;
+use super::growth::{GrowthRow, LastTable};
 use super::pages::{Directory, Pool};
 use super::scope::{self, MAX_NODES, ScopeSlot};
 use super::stack::StackState;
@@ -123,6 +124,7 @@ pub(crate) struct ThreadState {
     pub(crate) version: AtomicU32,
     // The rest.
     pub(crate) growth: Directory<GrowthRow>,
+    pub(crate) last_table: LastTable,
     pub(crate) untracked_frees: Counter,
     pub(crate) watch: Watch,
     /// Bits of the innermost observation that runs on the thread; see `observe`.
@@ -423,17 +425,12 @@ impl ThreadState {
         Some(made)
     }
 
-    /// Counts bytes that a reallocation copied.
-    pub(crate) fn copied(&'static self, context: ContextId, bytes: u64) {
-        self.copied_bytes.add(bytes);
-        let row = match self.growth.get(context.0 as usize) {
+    /// Where the growth of a context's blocks is counted, made if need be.
+    pub(crate) fn growth_row(&'static self, context: ContextId) -> Option<&'static GrowthRow> {
+        match self.growth.get(context.0 as usize) {
             Some(row) => Some(row),
             // SAFETY: GROWTH_POOL holds pages of growth rows only; the caller owns this state.
             None => unsafe { self.growth.make(context.0 as usize, MAX_CONTEXTS, &GROWTH_POOL) },
-        };
-        match row {
-            Some(row) => row.copied_bytes.add(bytes),
-            None => copied_shared(context, bytes),
         }
     }
 

@@ -6,7 +6,7 @@ use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
-use super::shared::{copied_shared, shared_row};
+use super::shared::{make_shared_growth, shared_row};
 use super::{ENDED, GROWTH_POOL, LIVE, NODE_POOL, ROW_POOL, ThreadState, UNKNOWN, UNUSED, WITHOUT, set_current};
 use crate::ids::{ContextId, ScopeNodeId};
 use crate::record::block::Stamp;
@@ -250,9 +250,12 @@ fn fold(state: &'static ThreadState) {
         total.released_bytes.add_shared(row.released_bytes.get());
     });
     state.growth.for_each(|context, row| {
-        let bytes = row.copied_bytes.get();
-        if bytes != 0 {
-            copied_shared(ContextId(context as u32), bytes);
+        if row.largest.get() | row.copied_bytes.get() == 0 && row.ended().all(|blocks| blocks == 0) {
+            return;
+        }
+        match make_shared_growth(ContextId(context as u32)) {
+            Some(total) => total.add_shared(row),
+            None => LOSSES.dropped_events.add_shared(1),
         }
     });
     state.nodes.for_each(|node, row| scope::fold_node(node as u32, row));

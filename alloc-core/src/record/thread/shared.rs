@@ -6,7 +6,8 @@ use core::ptr::NonNull;
 
 use super::MAX_CONTEXTS;
 use crate::ids::ContextId;
-use crate::record::counters::{GrowthRow, LOSSES, Row};
+use crate::record::counters::{LOSSES, Row};
+use crate::record::growth::GrowthRow;
 use crate::record::index::Lazy;
 use crate::record::pages::PAGE;
 
@@ -32,16 +33,22 @@ pub(crate) fn shared_row(context: ContextId) -> Option<&'static Row> {
     shared(&SHARED_ROWS, context)
 }
 
-pub(crate) fn shared_copied_bytes(context: ContextId) -> u64 {
-    shared(&SHARED_GROWTH, context).map_or(0, |row| row.copied_bytes.read())
+/// What is counted of a context's growth, if anything.
+pub(crate) fn shared_growth(context: ContextId) -> Option<&'static GrowthRow> {
+    shared(&SHARED_GROWTH, context)
 }
 
+/// The same, made if need be.
+pub(super) fn make_shared_growth(context: ContextId) -> Option<&'static GrowthRow> {
+    let page = SHARED_GROWTH.get(context.0 as usize / PAGE)?;
+    // SAFETY: zero is a valid GrowthRow.
+    unsafe { page.get_or_make(PAGE) }?;
+    shared_growth(context)
+}
+
+/// A thread without a state has copied `bytes`.
 pub(crate) fn copied_shared(context: ContextId, bytes: u64) {
-    if let Some(page) = SHARED_GROWTH.get(context.0 as usize / PAGE) {
-        // SAFETY: zero is a valid GrowthRow.
-        let _ = unsafe { page.get_or_make(PAGE) };
-    }
-    match shared(&SHARED_GROWTH, context) {
+    match make_shared_growth(context) {
         Some(row) => row.copied_bytes.add_shared(bytes),
         None => LOSSES.dropped_events.add_shared(1),
     }
