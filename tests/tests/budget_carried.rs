@@ -371,3 +371,159 @@ fn sites_of_carried_work_are_named() {
     assert!(sites[0].file.ends_with("budget_carried.rs"));
     drop(kept);
 }
+
+/// Pending once.
+fn come_back() -> impl Future<Output = ()> {
+    let mut was_here = false;
+    std::future::poll_fn(move |_| {
+        if std::mem::replace(&mut was_here, true) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+}
+
+fn poll<F: Future>(future: std::pin::Pin<&mut F>) -> Option<F::Output> {
+    let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+    match future.poll(&mut context) {
+        std::task::Poll::Ready(value) => Some(value),
+        std::task::Poll::Pending => None,
+    }
+}
+
+/// Runs `work` on another thread, in the scope and the measurement that this one is in.
+fn carried<R: Send>(work: impl FnOnce() -> R + Send) -> R {
+    let handle = current();
+    std::thread::scope(|threads| {
+        let thread = threads.spawn(move || handle.in_scope(work));
+        thread.join().expect("no panic")
+    })
+}
+
+#[test]
+fn measurements_that_are_dropped_half_way_give_back_what_they_took() {
+    // More than there are places for pieces of carried work.
+    for _ in 0..1100 {
+        let mut future = Box::pin(measure_async(async {
+            carried(|| allocate(1, 10));
+            come_back().await;
+        }));
+        assert!(poll(future.as_mut()).is_none());
+    }
+    assert!(measured(|| carried(|| allocate(1, 1000))).1.bytes >= 1000);
+}
+
+#[test]
+fn what_was_carried_is_retained_wherever_the_last_poll_is() {
+    let mut kept = Vec::new();
+    let mut future = Box::pin(measure_async(async {
+        carried(|| kept = vec![1_u8; 5000]);
+        come_back().await;
+    }));
+    {
+        let _scope = scope!("first poll");
+        assert!(poll(future.as_mut()).is_none());
+    }
+    let ((), usage) = poll(future.as_mut()).expect("ready").expect("installed and on");
+    assert_eq!(usage.retained_bytes, 5000, "{usage:?}");
+    drop(future);
+    drop(kept);
+}
+
+#[test]
+fn work_carried_from_a_measurement_that_has_ended_counts_in_the_one_around() {
+    let (_, usage) = measured(|| {
+        let (handle, _) = measured(current);
+        std::thread::scope(|threads| {
+            threads.spawn(|| handle.in_scope(|| allocate(1, 77_777)));
+        });
+    });
+    assert!((77_777..79_000).contains(&usage.bytes), "{usage:?}");
+    // Begun in the inner one, which it outlives, and over before the outer one is.
+    let mut kept = Vec::new();
+    let ((), usage) = measured(|| {
+        let (begun, has_begun) = mpsc::channel();
+        let (go_on, may_go_on) = mpsc::channel::<()>();
+        let kept = &mut kept;
+        std::thread::scope(|threads| {
+            let refused = measure(|| {
+                let handle = current();
+                threads.spawn(move || {
+                    handle.in_scope(|| {
+                        begun.send(()).expect("somebody waits");
+                        may_go_on.recv().expect("somebody tells");
+                        *kept = vec![1_u8; 55_555];
+                    });
+                });
+                has_begun.recv().expect("the thread lives");
+            });
+            let text = refused.expect_err("it still runs").to_string();
+            assert!(text.contains("still running"), "{text}");
+            go_on.send(()).expect("the thread lives");
+        });
+    });
+    assert!(usage.bytes >= 55_555 && usage.peak_bytes >= 55_555, "{usage:?}");
+    assert!((55_555..60_000).contains(&usage.retained_bytes), "{usage:?}");
+    drop(kept);
+    // It still runs when the outer one ends.
+    let (go_on, may_go_on) = mpsc::channel::<()>();
+    let mut thread = None;
+    let refused = measure(|| {
+        let (begun, has_begun) = mpsc::channel();
+        let inner = measure(|| {
+            let handle = current();
+            thread = Some(std::thread::spawn(move || {
+                handle.in_scope(|| {
+                    begun.send(()).expect("somebody waits");
+                    may_go_on.recv().expect("somebody tells");
+                });
+            }));
+            has_begun.recv().expect("the thread lives");
+        });
+        assert!(inner.is_err());
+    });
+    go_on.send(()).expect("the thread lives");
+    thread.expect("was started").join().expect("no panic");
+    let text = refused.expect_err("it still ran").to_string();
+    assert!(text.contains("still running"), "{text}");
+}
+
+#[test]
+fn a_stranger_that_is_polled_inside_makes_the_figures_bounds() {
+    let mut stranger = Box::pin(measure_async(async {
+        come_back().await;
+        vec![1_u8; 100_000]
+    }));
+    assert!(poll(stranger.as_mut()).is_none());
+    let (made, usage) = measured(|| poll(stranger.as_mut()).expect("ready").expect("installed and on"));
+    assert_eq!((usage.bytes, made.1.retained_bytes), (0, 100_000));
+    assert!(!usage.is_peak_exact && !usage.is_retained_exact, "{usage:?}");
+}
+
+#[test]
+fn carried_work_without_figures_of_its_own_is_refused() {
+    let refusal = |work: fn()| {
+        let outer = measure(|| {
+            measure(|| {
+                let handle = current();
+                std::thread::scope(|threads| {
+                    threads.spawn(move || {
+                        // A scope that is left before the guard inside it.
+                        let scope = scope!("left first");
+                        let entered = handle.enter();
+                        work();
+                        drop(scope);
+                        drop(entered);
+                    });
+                });
+            })
+            .expect_err("nobody knows what was retained")
+            .to_string()
+        });
+        // Nor is it known outside.
+        outer.expect_err("as inside").to_string()
+    };
+    let text = refusal(|| allocate(1, 100));
+    assert!(text.contains("left out of order"), "{text}");
+}

@@ -275,3 +275,30 @@ fn many_usages_exhaust_the_sites_and_say_so() {
     };
     panic!("{} were too many: {error}", usages.len());
 }
+
+#[test]
+fn a_thread_at_its_very_end_is_refused() {
+    struct Last(std::sync::mpsc::Sender<Result<u64, String>>);
+    impl Drop for Last {
+        fn drop(&mut self) {
+            let found = measure(|| drop(black_box(vec![0_u8; 1000])));
+            let found = found.map(|((), usage)| usage.bytes).map_err(|error| error.to_string());
+            self.0.send(found).expect("somebody waits");
+        }
+    }
+    thread_local! {
+        static LAST: std::cell::RefCell<Option<Last>> = const { std::cell::RefCell::new(None) };
+    }
+    let (found, from) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        LAST.set(Some(Last(found)));
+        // What the tracker keeps for a measuring thread is made after it, so it is dropped before.
+        measured(|| ());
+    })
+    .join()
+    .expect("no panic");
+    match from.recv().expect("the destructor has run") {
+        Ok(bytes) => assert_eq!(bytes, 1000, "never less in silence"),
+        Err(text) => assert!(text.contains("it is ending"), "{text}"),
+    }
+}

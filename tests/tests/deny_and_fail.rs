@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use alloc_core::budget::{OnDenied, deny_allocations, fail_allocation, fail_allocations_from, measure, permit};
-use alloc_core::{Snapshot, TrackingAllocator, scope};
+use alloc_core::{Snapshot, TrackingAllocator, current, scope};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
@@ -184,6 +184,78 @@ fn only_requests_in_the_scope_are_counted() {
         "{error}"
     );
     assert!(outside(), "the guard went with the error");
+}
+
+#[test]
+fn guards_may_be_dropped_in_any_order() {
+    // Reassigned: the new guard is made before the old one is dropped.
+    let mut guard = fail_allocations_from(1000).expect("installed and on");
+    assert_eq!(guard.failed(), 0);
+    guard = fail_allocations_from(1).expect("installed and on");
+    let is_refused = Vec::<u8>::new().try_reserve(10).is_err();
+    let failed = guard.failed();
+    drop(guard);
+    let later = (0..2000).filter(|_| black_box(Vec::<u8>::new()).try_reserve(10).is_err());
+    let later = later.count();
+    assert_eq!((is_refused, failed, later), (true, 1, 0));
+    // Were the first guard put back by the second, the last line would end the process.
+    let first = deny_allocations(OnDenied::Abort).expect("installed and on");
+    let second = deny_allocations(OnDenied::Count).expect("installed and on");
+    drop(black_box(vec![0_u8; 10]));
+    let of_first = first.denied();
+    drop(first);
+    drop(black_box(vec![0_u8; 10]));
+    let of_second = second.denied();
+    drop(second);
+    drop(black_box(vec![0_u8; 10]));
+    assert_eq!((of_first, of_second), (0, 2));
+    // Too many are refused.
+    let (guards, refused) = std::thread::spawn(|| {
+        let mut guards = Vec::with_capacity(20);
+        loop {
+            match deny_allocations(OnDenied::Count) {
+                Ok(guard) => guards.push(guard),
+                Err(error) => break (guards.len(), error.to_string()),
+            }
+        }
+    })
+    .join()
+    .expect("no panic");
+    assert_eq!(guards, 8);
+    assert!(refused.contains("8 guards of this kind"), "{refused}");
+}
+
+#[test]
+fn a_forgotten_guard_ends_with_its_thread() {
+    std::thread::spawn(|| std::mem::forget(fail_allocations_from(50).expect("installed and on")))
+        .join()
+        .expect("no panic");
+    // One of these gets the state of the thread that has ended.
+    for _ in 0..20 {
+        let failed = std::thread::spawn(|| {
+            drop(deny_allocations(OnDenied::Count).expect("installed and on"));
+            let failed = (0..100).filter(|_| black_box(Vec::<u8>::new()).try_reserve(10).is_err());
+            failed.count()
+        });
+        assert_eq!(failed.join().expect("no panic"), 0);
+    }
+}
+
+#[test]
+fn what_the_tracker_frees_of_its_own_is_not_denied() {
+    let (denied, _) = measure(|| {
+        let handle = current();
+        std::thread::scope(|threads| {
+            let carried = threads.spawn(|| {
+                let guard = deny_allocations(OnDenied::Count).expect("installed and on").and_frees();
+                handle.in_scope(|| ());
+                guard.denied()
+            });
+            carried.join().expect("no panic")
+        })
+    })
+    .expect("installed and on");
+    assert_eq!(denied, 0);
 }
 
 #[test]

@@ -386,6 +386,51 @@ fn child() -> ! {
     unsafe { libc::_exit(i32::from(outcome.is_err())) }
 }
 
+/// While true, a fork takes a tenth of a second between the tracker's hooks.
+static FORKS_ARE_SLOW: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn slow_down() {
+    if FORKS_ARE_SLOW.load(Ordering::Relaxed) {
+        // SAFETY: has no precondition.
+        unsafe { libc::usleep(100_000) };
+    }
+}
+
+extern "C" fn before_the_tracker() {
+    // SAFETY: a plain function that lives as long as the program.
+    unsafe { libc::pthread_atfork(Some(slow_down), None, None) };
+}
+
+/// Runs before the first allocation, at which the tracker sets its own hooks: hooks before a fork run last in, first out.
+#[used]
+#[cfg_attr(target_os = "linux", unsafe(link_section = ".init_array"))]
+static BEFORE_THE_TRACKER: extern "C" fn() = before_the_tracker;
+
+/// Two threads fork at once. (A C library that keeps its lock while it runs the hooks makes one wait for the other.)
+fn forks_at_once_leave_nothing_locked() {
+    FORKS_ARE_SLOW.store(true, Ordering::Relaxed);
+    std::thread::scope(|threads| {
+        for late in [0, 20_000] {
+            threads.spawn(move || {
+                // SAFETY: has no precondition.
+                unsafe { libc::usleep(late) };
+                // SAFETY: the child does nothing but end.
+                let process = unsafe { libc::fork() };
+                if process == 0 {
+                    // SAFETY: ends the child without the destructors of what it shares with the parent.
+                    unsafe { libc::_exit(0) };
+                }
+                // SAFETY: waits for the child just made; its status is not asked for.
+                let ended = unsafe { libc::waitpid(process, ptr::null_mut(), 0) };
+                assert_eq!(ended, process);
+            });
+        }
+    });
+    // SAFETY: has no precondition; the signal's default is to end the process, which is what a hang should do.
+    unsafe { libc::alarm(20) };
+    let _ = snapshot();
+}
+
 fn main() {
     match std::env::var("ALLOCSCOPE_TEST_PART").as_deref() {
         Ok("first") => every_operation_can_be_a_threads_first(),
@@ -393,8 +438,9 @@ fn main() {
         Ok("short") => short_threads_leave_no_memory_behind(),
         Ok("many") => three_hundred_threads_at_once_are_exact(),
         Ok("fork") => children_of_a_fork_go_on_counting(),
+        Ok("forks") => forks_at_once_leave_nothing_locked(),
         _ => {
-            for part in ["first", "last", "short", "many", "fork"] {
+            for part in ["first", "last", "short", "many", "fork", "forks"] {
                 run_again(&[("ALLOCSCOPE_TEST_PART", part)]);
                 println!("{part}: well");
             }

@@ -264,11 +264,12 @@ impl fmt::Debug for BudgetGuard {
 /// Enters a scope until the guard is dropped, which checks the call against `budget`.
 #[inline]
 pub fn enter_with_budget(site: &'static ScopeSite, budget: &'static CallBudget) -> BudgetGuard {
-    let place = Place::inside(site);
+    let guard = enter::enter(site);
+    let (place, before) = Place::entered(&guard).unzip();
     BudgetGuard {
-        before: place.map(Place::calls).unwrap_or_default(),
-        guard: Some(enter::enter(site)),
+        guard: Some(guard),
         place,
+        before: before.unwrap_or_default(),
         site,
         budget,
     }

@@ -31,6 +31,8 @@ pub(crate) struct Shared {
     was_left: AtomicBool,
     /// More pieces of carried work at once than there are sites for.
     overflow: AtomicBool,
+    /// Carried work, of this one or one inside, that has no figures of its own: peak and retained are not known.
+    lost: AtomicBool,
     /// Calls of carried work of inner measurements that have ended, and the sum of their peaks.
     inner_calls: AtomicUsize,
     inner_peak: AtomicU64,
@@ -59,12 +61,10 @@ impl Shared {
             counts.frees,
             counts.copied_bytes,
         ];
-        let mut level = Some(self);
-        while let Some(shared) = level {
-            for (sum, figure) in shared.counts.iter().zip(figures) {
+        for level in self.levels() {
+            for (sum, figure) in level.counts.iter().zip(figures) {
                 sum.fetch_add(figure, Ordering::Relaxed);
             }
-            level = shared.outer.as_deref();
         }
     }
 
@@ -80,11 +80,18 @@ impl Shared {
         }
     }
 
-    /// Something begins that must be over before the measurement ends. False: it has ended already.
+    /// This one and those around it, from the inside.
+    fn levels(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |level| level.outer.as_deref())
+    }
+
+    /// Something begins that must be over before the measurement, and those around it, end. False: it has ended already.
     pub(crate) fn begin_part(&self) -> bool {
         // ORDERING: SeqCst, with `end`: either this sees the end, or the end sees this.
-        self.running.fetch_add(1, Ordering::SeqCst);
-        let is_open = !self.has_ended.load(Ordering::SeqCst);
+        for level in self.levels() {
+            level.running.fetch_add(1, Ordering::SeqCst);
+        }
+        let is_open = !self.has_ended();
         if !is_open {
             self.end_part();
         }
@@ -92,7 +99,19 @@ impl Shared {
     }
 
     pub(crate) fn end_part(&self) {
-        self.running.fetch_sub(1, Ordering::SeqCst);
+        for level in self.levels() {
+            level.running.fetch_sub(1, Ordering::SeqCst);
+        }
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::SeqCst)
+    }
+
+    /// The first that has not ended, of `shared` and those around it; what begins here and now is a part of it.
+    pub(crate) fn begin_part_of(shared: Option<&Arc<Self>>) -> Option<&Arc<Self>> {
+        let mut levels = std::iter::successors(shared, |level| level.outer.as_ref());
+        levels.find(|level| level.begin_part())
     }
 
     /// Ends the measurement for all threads; gives what is still running.
@@ -111,8 +130,7 @@ impl Shared {
     }
 
     fn is_inside(&self, around: &Self) -> bool {
-        let mut levels = std::iter::successors(Some(self), |level| level.outer.as_deref());
-        levels.any(|level| std::ptr::eq(level, around))
+        self.levels().any(|level| std::ptr::eq(level, around))
     }
 
     pub(crate) fn was_left(&self) -> bool {
@@ -121,6 +139,17 @@ impl Shared {
 
     pub(crate) fn has_overflown(&self) -> bool {
         self.overflow.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn has_lost(&self) -> bool {
+        self.lost.load(Ordering::Relaxed)
+    }
+
+    /// Carried work has no figures of its own: here, and in the measurements around, neither.
+    fn lose(&self, figures: fn(&Self) -> &AtomicBool) {
+        for level in self.levels() {
+            figures(level).store(true, Ordering::Relaxed);
+        }
     }
 
     fn carried(&self) -> MutexGuard<'_, CarriedCalls> {
@@ -159,12 +188,10 @@ impl Shared {
                 return Some((place, call.enter()));
             }
             drop(carried);
-            let state = spare_states()
-                .pop()
-                .unwrap_or_else(|| Box::leak(Box::new(CallState::NEW)));
-            let call = CarriedCall::new(state);
+            let spare = || spare_states().pop();
+            let call = CarriedCall::new(|| spare().unwrap_or_else(|| Box::leak(Box::new(CallState::NEW))));
             if call.is_none() {
-                self.overflow.store(true, Ordering::Relaxed);
+                self.lose(|level| &level.overflow);
             }
             Some((place, call?.enter()))
         })
@@ -172,13 +199,21 @@ impl Shared {
 
     fn leave_call(&self, (place, work): (Option<Place>, CarriedWork)) {
         inside_tracker(|| {
-            let call = work.leave();
-            if self.has_ended.load(Ordering::SeqCst) {
-                let (_, state) = call.end();
-                spare_states().push(state);
-            } else {
-                self.carried().waiting.push((place, call));
+            let (call, has_figures) = work.leave();
+            if !has_figures {
+                self.lose(|level| &level.lost);
             }
+            // Ended meanwhile: what it left alive concerns the measurement around.
+            for level in self.levels() {
+                // Asked under the lock that `end_carried` takes after the end: so the call is either taken there or not put there.
+                let mut carried = level.carried();
+                if !level.has_ended() {
+                    carried.waiting.push((place, call));
+                    return;
+                }
+            }
+            let (_, state) = call.end();
+            spare_states().push(state);
         });
     }
 }
@@ -237,6 +272,19 @@ pub(crate) fn switch(next: Option<Arc<Shared>>) -> Option<Arc<Shared>> {
     .flatten()
 }
 
+/// As `switch`, for a poll of the future that `shared` measures, wherever it is polled.
+pub(crate) fn turn_to(shared: &Arc<Shared>) -> Option<Arc<Shared>> {
+    if let Some(left) = current() {
+        left.leave_for(Some(shared));
+    }
+    switch(Some(Arc::clone(shared)))
+}
+
+/// False at the very end of a thread: nobody would hear what it works for.
+pub(crate) fn is_known() -> bool {
+    HERE.try_with(|_| ()).is_ok()
+}
+
 fn is_same(a: Option<&Arc<Shared>>, b: Option<&Arc<Shared>>) -> bool {
     a.map(Arc::as_ptr) == b.map(Arc::as_ptr)
 }
@@ -264,15 +312,13 @@ impl Token {
     #[inline(never)]
     fn enter_measured(&self) -> Work {
         let before = current();
-        // A measurement that has ended counts nothing more.
-        let target = self
-            .0
-            .as_ref()
-            .filter(|target| !target.has_ended.load(Ordering::Relaxed));
+        // A measurement that has ended counts nothing more, but the one around it may.
+        let mut levels = std::iter::successors(self.0.as_ref(), |level| level.outer.as_ref());
+        let target = levels.find(|level| !level.has_ended());
         if is_same(before.as_ref(), target) {
             return Work::NOTHING;
         }
-        let target = target.filter(|target| target.begin_part());
+        let target = Shared::begin_part_of(target);
         if let Some(left) = &before {
             left.leave_for(target);
         }

@@ -7,6 +7,7 @@
 use std::fmt::Write as _;
 use std::marker::PhantomData;
 
+use super::guards::{self, Guards};
 use crate::control;
 use crate::inside::inside_tracker;
 use crate::model::Error;
@@ -30,7 +31,7 @@ pub enum OnDenied {
 #[must_use = "allocations are denied until the guard is dropped: bind it to a name (`_` alone drops it at once)"]
 #[derive(Debug)]
 pub struct DenyGuard {
-    before: Watching,
+    number: u64,
     on_denied: OnDenied,
     with_frees: bool,
     _not_send: PhantomData<*const ()>,
@@ -63,14 +64,32 @@ pub struct DenyGuard {
 /// ```
 pub fn deny_allocations(on_denied: OnDenied) -> Result<DenyGuard, Error> {
     let before = watching("deny allocations")?;
+    let Some(number) = guards::push(&GUARDS, before) else {
+        return Err(guards_exhausted("deny allocations"));
+    };
     let guard = DenyGuard {
-        before,
+        number,
         on_denied,
         with_frees: false,
         _not_send: PhantomData,
     };
     guard.set();
     Ok(guard)
+}
+
+thread_local! {
+    static GUARDS: Guards = const { Guards::new() };
+}
+
+/// Why there is no guard.
+#[cold]
+pub(super) fn guards_exhausted(action: &str) -> Error {
+    let most = guards::MOST;
+    inside_tracker(|| {
+        Error::not_measured(format!(
+            "cannot {action}: {most} guards of this kind live on the thread already; drop those that are not needed"
+        ))
+    })
 }
 
 /// What is watched for now, if the tracker sees allocations at all.
@@ -107,16 +126,17 @@ impl DenyGuard {
 
     /// Denied events so far, inside this guard and in no guard inside it.
     pub fn denied(&self) -> u64 {
-        watch::get().map_or(0, |now| now.denied)
+        guards::found(&GUARDS, self.number).map_or(0, |found| found.denied)
     }
 }
 
 impl Drop for DenyGuard {
     fn drop(&mut self) {
-        let Some(now) = watch::get() else { return };
-        watch::set(now.with_denial_of(self.before));
-        if self.on_denied == OnDenied::Panic && now.denied != 0 && !std::thread::panicking() {
-            let text = inside_tracker(|| denied_text(now.denied, now.first_context, now.first_size));
+        let Some(found) = guards::take(&GUARDS, self.number, Watching::with_denial_of) else {
+            return;
+        };
+        if self.on_denied == OnDenied::Panic && found.denied != 0 && !std::thread::panicking() {
+            let text = inside_tracker(|| denied_text(found.denied, found.first_context, found.first_size));
             panic!("{text}");
         }
     }

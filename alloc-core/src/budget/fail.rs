@@ -6,7 +6,8 @@
 
 use std::marker::PhantomData;
 
-use super::deny::watching;
+use super::deny::{guards_exhausted, watching};
+use super::guards::{self, Guards};
 use crate::inside::inside_tracker;
 use crate::model::Error;
 use crate::record::watch::{self, Watching};
@@ -15,7 +16,7 @@ use crate::record::watch::{self, Watching};
 #[must_use = "the failure is taken back when the guard is dropped: bind it to a name (`_` alone drops it at once)"]
 #[derive(Debug)]
 pub struct FailGuard {
-    before: Watching,
+    number: u64,
     nth: u64,
     all_after: bool,
     _not_send: PhantomData<*const ()>,
@@ -63,12 +64,19 @@ pub fn fail_allocations_from(nth: u64) -> Result<FailGuard, Error> {
     begin(nth, true)
 }
 
+thread_local! {
+    static GUARDS: Guards = const { Guards::new() };
+}
+
 #[track_caller]
 fn begin(nth: u64, all_after: bool) -> Result<FailGuard, Error> {
     assert!(nth != 0, "found request 0 to fail; the first is 1");
     let before = watching("make allocations fail")?;
+    let Some(number) = guards::push(&GUARDS, before) else {
+        return Err(guards_exhausted("make allocations fail"));
+    };
     let guard = FailGuard {
-        before,
+        number,
         nth,
         all_after,
         _not_send: PhantomData,
@@ -103,14 +111,12 @@ impl FailGuard {
 
     /// Requests that were made to fail so far.
     pub fn failed(&self) -> u64 {
-        watch::get().map_or(0, |now| now.failed)
+        guards::found(&GUARDS, self.number).map_or(0, |found| found.failed)
     }
 }
 
 impl Drop for FailGuard {
     fn drop(&mut self) {
-        if let Some(now) = watch::get() {
-            watch::set(now.with_failing_of(self.before));
-        }
+        let _ = guards::take(&GUARDS, self.number, Watching::with_failing_of);
     }
 }

@@ -63,10 +63,17 @@ pub fn measure<R>(work: impl FnOnce() -> R) -> Result<(R, Usage), Error> {
 /// As [`measure()`].
 pub async fn measure_async<F: Future>(future: F) -> Result<(F::Output, Usage), Error> {
     let mut begun = Begun::new()?;
-    let mut tracked = pin!(future::track(begun.lease.site(), future));
+    let mut future = pin!(future);
+    let shared = Arc::clone(&begun.shared);
+    // What was carried ends with the call, in its scope, wherever the last poll is: its survivors are the call's.
+    let whole = async {
+        let output = future.as_mut().await;
+        (output, shared.end(), shared.end_carried())
+    };
+    let mut tracked = pin!(future::track(begun.lease.site(), whole));
     let mut place = None;
     let mut calls = Calls::default();
-    let output = poll_fn(|context| {
+    let (output, still_running, carried) = poll_fn(|context| {
         if place.is_none() {
             place = Place::inside(begun.lease.site());
         }
@@ -82,16 +89,6 @@ pub async fn measure_async<F: Future>(future: F) -> Result<(F::Output, Usage), E
         poll
     })
     .await;
-    let still_running = begun.shared.end();
-    // The call is over: what carried work has left alive is added to it.
-    let before = place.map(Place::calls).unwrap_or_default();
-    let carried = {
-        let _scope = enter::enter(begun.lease.site());
-        begun.shared.end_carried()
-    };
-    let carried_calls = place.map(Place::calls).unwrap_or_default().since(before);
-    calls.retained += carried_calls.retained;
-    calls.upper_bound += carried_calls.upper_bound;
     begun.finish(calls, still_running, carried).map(|usage| (output, usage))
 }
 
@@ -100,7 +97,7 @@ struct Turn(Option<Arc<Shared>>);
 
 impl Turn {
     fn enter(shared: &Arc<Shared>) -> Self {
-        Self(carried::switch(Some(Arc::clone(shared))))
+        Self(carried::turn_to(shared))
     }
 }
 
@@ -131,7 +128,7 @@ impl Begun {
                     "tracking is off; call alloc_core::set_mode(Mode::Exact), or unset ALLOCSCOPE_MODE",
                 ));
             }
-            if Counts::now().is_none() || Place::here().is_none() {
+            if Counts::now().is_none() || Place::here().is_none() || !carried::is_known() {
                 return Err(refused(
                     "this thread has no counters, because it is ending or the tracker is at its memory ceiling; raise \
                      ALLOCSCOPE_MEMORY_MIB",
@@ -147,7 +144,7 @@ impl Begun {
             } else {
                 Baseline::empty()
             };
-            let outer = carried::current().filter(|outer| outer.begin_part());
+            let outer = Shared::begin_part_of(carried::current().as_ref()).cloned();
             Ok(Self {
                 lease: Arc::new(lease),
                 baseline: Arc::new(baseline),
@@ -189,6 +186,12 @@ impl Begun {
                     "more than 1024 pieces of carried work ran at once; carry fewer and larger ones",
                 ));
             }
+            if self.shared.has_lost() {
+                return Err(refused(
+                    "carried work was left out of order, or ran in more than 64 scopes inside each other, so its peak and what it retains \
+                     are not known; drop guards in reverse order",
+                ));
+            }
             if calls.completed != 1 {
                 return Err(refused(
                     "its scope was left early, or scopes are nested too deeply; drop scope guards in reverse order",
@@ -227,6 +230,11 @@ impl Begun {
 
 impl Drop for Begun {
     fn drop(&mut self) {
+        // The future was dropped before its end: nobody asks for the figures, but what was carried has to end, too.
+        if !self.shared.has_ended() {
+            self.shared.end();
+            self.shared.end_carried();
+        }
         if let Some(outer) = self.outer.take() {
             outer.end_part();
         }

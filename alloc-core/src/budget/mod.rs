@@ -15,6 +15,7 @@ mod deny;
 mod fail;
 #[cfg(feature = "budgets")]
 mod file;
+mod guards;
 mod limits;
 mod measure;
 pub(crate) mod passes;

@@ -11,7 +11,7 @@ use core::ptr;
 use core::sync::atomic::Ordering;
 
 use super::block::Stamp;
-use super::counters::LOSSES;
+use super::counters::{LOSSES, NodeRow};
 use super::frame::{self, Entered, Figures, Frame, Measured};
 use super::observe::Handle;
 use super::scope::{self, ScopeSite};
@@ -62,6 +62,14 @@ impl core::fmt::Debug for ScopeGuard {
         f.debug_struct("ScopeGuard")
             .field("is_recording", &!self.frame.is_nothing())
             .finish()
+    }
+}
+
+impl ScopeGuard {
+    /// The row that the call is counted on, if it is a call of its own.
+    #[inline(always)]
+    pub(super) fn row(&self) -> Option<&'static NodeRow> {
+        Some(self.frame.entered()?.row)
     }
 }
 
@@ -430,6 +438,11 @@ impl PollGuard<'_> {
         };
         core::mem::forget(self);
         poll
+    }
+
+    /// False when the call will have no figures for this poll: it is a part of another one, or was left with an outer one.
+    pub(crate) fn has_figures(&self) -> bool {
+        self.frame.entered().is_some_and(|entered| entered.is_innermost())
     }
 
     /// The call ends with this poll.

@@ -9,7 +9,7 @@ use core::ptr::NonNull;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use super::counters::{LOSSES, NodeRow};
-use super::enter::{self, CallState, PollGuard};
+use super::enter::{self, CallState, PollGuard, ScopeGuard};
 use super::peak;
 use super::scope::{self, ScopeSite};
 use super::thread::{self, Registry, ThreadState};
@@ -191,6 +191,14 @@ impl Place {
         Some(Self(row.node.load(Ordering::Relaxed)))
     }
 
+    /// Where `guard` has entered a call of its own, and what the calls that ended there on the calling thread came to before it; `None` for a
+    /// part of another call, and when nothing is recorded.
+    #[inline(always)]
+    pub(crate) fn entered(guard: &ScopeGuard) -> Option<(Self, Calls)> {
+        let row = guard.row()?;
+        Some((Self(row.node.load(Ordering::Relaxed)), Calls::of(row)))
+    }
+
     /// What the calls that ended here on the calling thread came to.
     #[inline]
     pub(crate) fn calls(self) -> Calls {
@@ -200,27 +208,33 @@ impl Place {
 
     /// Live bytes of the scope here, inclusive, whoever granted and freed them.
     ///
-    /// Far below `ceiling` other threads are not asked: what they have not published is at most two publication steps each. Nor are they
-    /// while a snapshot is being taken or a thread ends. Exact when they are asked and at rest.
+    /// Far below `ceiling` other threads are not asked: what they have not published is at most two publication steps each. Exact when
+    /// they are asked and at rest. LIMIT: while they cannot be asked (mostly because a snapshot is being taken), what they may have freed and
+    /// not published is subtracted: the figure is then too small, but never too large.
     pub(crate) fn live_bytes(self, ceiling: u64) -> u64 {
         let Some(info) = scope::node_info(self.0) else { return 0 };
         let unpublished = |thread: &ThreadState| -> i64 {
             let Some(row) = thread.nodes.get(self.0 as usize) else {
                 return 0;
             };
+            // In this order, and both after the node's own figure: see `peak::settle`.
+            let delta = row.delta.read() as i64;
             let stretch = peak::Stretch::of(thread);
             let is_mine = scope::is_around(self.0, stretch.node);
-            row.delta.signed() + if is_mine { stretch.change } else { 0 }
+            delta + if is_mine { stretch.change } else { 0 }
         };
-        let live = info.live.signed();
+        let live = info.live.read() as i64;
         let own = live + thread::current().map_or(0, unpublished);
-        let margin = i64::from(thread::count()) * 2 * peak::FLUSH_BYTES;
-        let registry = if own.saturating_add(margin) > ceiling as i64 {
-            Registry::try_lock()
+        let margin = i64::from(thread::state_count()) * 2 * peak::FLUSH_BYTES;
+        let sum = if i64::try_from(ceiling).is_ok_and(|ceiling| own.saturating_add(margin) > ceiling) {
+            match Registry::lock_soon() {
+                // Read anew: what others publish meanwhile may be missed, but is never seen twice.
+                Some(registry) => info.live.read() as i64 + registry.threads().map(unpublished).sum::<i64>(),
+                None => own - margin,
+            }
         } else {
-            None
+            own
         };
-        let sum = registry.map_or(own, |registry| live + registry.threads().map(unpublished).sum::<i64>());
         sum.max(0) as u64
     }
 
@@ -252,13 +266,15 @@ pub(crate) struct CarriedCall {
 unsafe impl Send for CarriedCall {}
 
 impl CarriedCall {
-    /// `None` when too many are running. `state` is used again once the call has ended.
-    pub(crate) fn new(state: &'static mut CallState) -> Option<Self> {
+    /// `None` when too many are running. The state that `state` gives is used again once the call has ended.
+    pub(crate) fn new(state: impl FnOnce() -> &'static mut CallState) -> Option<Self> {
         let index = take_bit(&CARRIED_TAKEN)?;
+        let site = CARRIED.get(index)?;
+        let state = state();
         *state = CallState::NEW;
         Some(Self {
             state: NonNull::from(state),
-            site: CARRIED.get(index)?,
+            site,
             index,
         })
     }
@@ -297,9 +313,11 @@ pub(crate) struct CarriedWork {
 }
 
 impl CarriedWork {
-    /// Leaves it, until the next piece.
-    pub(crate) fn leave(self) -> CarriedCall {
+    /// Leaves it, until the next piece. False when it was left out of order, or entered in too many scopes inside each other: the call
+    /// has no figures for this piece.
+    pub(crate) fn leave(self) -> (CarriedCall, bool) {
+        let has_figures = self.guard.has_figures();
         drop(self.guard);
-        self.call
+        (self.call, has_figures)
     }
 }

@@ -56,6 +56,19 @@ pub(crate) struct Watching {
 }
 
 impl Watching {
+    pub(crate) const NOTHING: Self = Self {
+        denial: 0,
+        permits: 0,
+        frees: 0,
+        denied: 0,
+        first_context: 0,
+        first_size: 0,
+        fail_in: 0,
+        fail_on: 0,
+        failed: 0,
+        fail_scope: 0,
+    };
+
     /// Denies from now on; nothing denied so far.
     pub(crate) fn denying(self, denial: Denial, with_frees: bool) -> Self {
         Self {
@@ -154,6 +167,23 @@ pub(crate) fn set(to: Watching) {
 }
 
 impl Watch {
+    /// The thread has ended: nothing is watched for when another one takes its state.
+    pub(super) fn forget(&self) {
+        for zero in [
+            &self.denial,
+            &self.permits,
+            &self.frees,
+            &self.first_context,
+            &self.fail_on,
+            &self.fail_scope,
+        ] {
+            zero.store(0, Ordering::Relaxed);
+        }
+        for zero in [&self.denied, &self.first_size, &self.fail_in, &self.failed] {
+            zero.set(0);
+        }
+    }
+
     /// True when the request that is made now is to fail.
     pub(crate) fn fails_now(&self, thread: &ThreadState) -> bool {
         let left = self.fail_in.get();

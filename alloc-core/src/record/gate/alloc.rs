@@ -73,7 +73,15 @@ fn granted_meanwhile(granted: *mut u8, size: usize) -> *mut u8 {
 #[cfg(stack_rules)]
 #[unsafe(naked)]
 extern "sysv64" fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
-    naked_asm!("mov rcx, rsp", "mov r8, rbp", "jmp {from}", from = sym alloc_exact_from::<A>)
+    // The directives are for unwinders that stop inside it (profilers): a naked function has no unwind information of its own.
+    naked_asm!(
+        ".cfi_startproc",
+        "mov rcx, rsp",
+        "mov r8, rbp",
+        "jmp {from}",
+        ".cfi_endproc",
+        from = sym alloc_exact_from::<A>
+    )
 }
 
 /// See [`alloc_exact`], whose stack pointer and `rbp` these are.

@@ -172,7 +172,8 @@ pub(super) fn free_unusual(header: Header, block: *mut u8, size: usize) {
                 Some(row) => count_free_on(thread, row, header, size),
                 None => free_shared(header, size),
             });
-            if thread.attention().is_any() && !thread.is_inside() {
+            // What is the tracker's own was not granted to the program: a handle's guard has such a block.
+            if thread.attention().is_any() && !thread.is_inside() && header.context() != ContextId::TRACKER {
                 thread.watch.note(header, size, true);
                 if thread.is_observed() {
                     observe::freed(thread, block);

@@ -110,7 +110,15 @@ pub(super) fn walk_memory(state: &mut State, stack: &[usize], entry: usize, rbp:
 /// `state` must be valid for reads and writes, and nobody else may use it during the call.
 #[unsafe(naked)]
 unsafe extern "sysv64" fn enter(state: *mut State, depth: usize) -> u64 {
-    naked_asm!("mov rdx, rsp", "mov rcx, rbp", "jmp {walk}", walk = sym walk)
+    // With unwind information of its own, as in `gate::alloc_exact`.
+    naked_asm!(
+        ".cfi_startproc",
+        "mov rdx, rsp",
+        "mov rcx, rbp",
+        "jmp {walk}",
+        ".cfi_endproc",
+        walk = sym walk
+    )
 }
 
 /// Captures the stack whose innermost frame has its return address at `entry`. Returns the hash.

@@ -191,7 +191,10 @@ pub(crate) fn for_each_module(mut each: impl FnMut(LoadedModule<'_>)) {
         let info = unsafe { &*info };
         // SAFETY: `each` is the pointer to the closure given below, which outlives the iteration.
         let each = unsafe { &mut *each.cast::<F>() };
-        // SAFETY: the loader promises `dlpi_phnum` headers at `dlpi_phdr`.
+        if info.dlpi_phdr.is_null() {
+            return 0;
+        }
+        // SAFETY: the loader promises `dlpi_phnum` headers at `dlpi_phdr`, which is not null.
         let headers = unsafe { core::slice::from_raw_parts(info.dlpi_phdr, usize::from(info.dlpi_phnum)) };
         let load_address = info.dlpi_addr as usize;
         let loaded = headers
@@ -207,13 +210,23 @@ pub(crate) fn for_each_module(mut each: impl FnMut(LoadedModule<'_>)) {
         let (Some(start), Some(end)) = (start, end) else {
             return 0;
         };
+        let readable = headers
+            .iter()
+            .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0)
+            .map(|load| (load_address.wrapping_add(load.p_vaddr as usize), load.p_memsz as usize));
         let notes = headers
             .iter()
             .filter(|header| header.p_type == libc::PT_NOTE)
             .map(|header| {
-                let address = load_address.wrapping_add(header.p_vaddr as usize);
-                // SAFETY: a note segment lies in a loaded one, so its bytes are mapped and readable while the module is loaded.
-                unsafe { core::slice::from_raw_parts(address as *const u8, header.p_memsz as usize) }
+                (
+                    load_address.wrapping_add(header.p_vaddr as usize),
+                    header.p_memsz as usize,
+                )
+            })
+            .filter(|&(address, bytes)| is_inside(address, bytes, readable.clone()))
+            .map(|(address, bytes)| {
+                // SAFETY: inside a segment that is mapped and can be read while the module is loaded, which it is during the call.
+                unsafe { core::slice::from_raw_parts(address as *const u8, bytes) }
             });
         let path = if info.dlpi_name.is_null() {
             &[]
@@ -236,6 +249,16 @@ pub(crate) fn for_each_module(mut each: impl FnMut(LoadedModule<'_>)) {
     run(&mut each);
 }
 
+/// True when the bytes lie in one of the pieces of memory: addresses and lengths. No loader promises that of notes: tools that rewrite files
+/// leave some behind that are not loaded.
+#[cfg(all(unix, not(target_vendor = "apple")))]
+fn is_inside(address: usize, bytes: usize, mut pieces: impl Iterator<Item = (usize, usize)>) -> bool {
+    pieces.any(|(start, length)| {
+        let end = address.checked_sub(start).and_then(|offset| offset.checked_add(bytes));
+        end.is_some_and(|end| end <= length)
+    })
+}
+
 /// No list of modules here: frames keep their bare addresses.
 #[cfg(not(all(unix, not(target_vendor = "apple"))))]
 pub(crate) fn for_each_module(_each: impl FnMut(LoadedModule<'_>)) {}
@@ -254,5 +277,17 @@ fn build_id_of(notes: &[u8]) -> Option<&[u8]> {
             return Some(id);
         }
         rest = rest.get(id_start + id_bytes.checked_next_multiple_of(4)?..)?;
+    }
+}
+
+#[cfg(all(test, unix, not(target_vendor = "apple")))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_outside_of_what_is_loaded_is_not_read() {
+        let is_loaded = |address, bytes| is_inside(address, bytes, [(0x1000, 0x100), (0x3000, 8)].into_iter());
+        assert!(is_loaded(0x1000, 0x100) && is_loaded(0x10f0, 0x10) && is_loaded(0x3000, 8));
+        assert!(!is_loaded(0x10f0, 0x11) && !is_loaded(0xfff, 2) && !is_loaded(0x10f0, usize::MAX));
     }
 }

@@ -13,7 +13,7 @@ use core::cell::{Cell, UnsafeCell};
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
-pub(crate) use self::registry::{Registry, count, is_initialised};
+pub(crate) use self::registry::{Registry, count, is_initialised, state_count};
 pub(crate) use self::shared::{copied_shared, make_shared_row, shared_growth, shared_row};
 use self::site_cache::{SITE_BITS, SITE_SETS, SiteSet};
 use super::block::{Birth, CONTEXT_BITS, Stamp};

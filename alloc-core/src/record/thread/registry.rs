@@ -2,6 +2,7 @@
 //!
 //! Record side. LOCK: the registry, taken by snapshots and, without ever waiting, by ending threads; never while a stack is captured.
 
+use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -16,6 +17,8 @@ use crate::record::{arena, context, frame, peak, scope, settings, stack, sys, wa
 static FIRST: AtomicPtr<ThreadState> = AtomicPtr::new(ptr::null_mut());
 static REGISTRY: AtomicBool = AtomicBool::new(false);
 static THREADS: AtomicU32 = AtomicU32::new(0);
+/// States in the list: as many threads as were alive at once.
+static STATES: AtomicU32 = AtomicU32::new(0);
 /// States of each status; hints, so that nobody walks the list in vain.
 static UNUSED_STATES: AtomicU32 = AtomicU32::new(0);
 static ENDED_STATES: AtomicU32 = AtomicU32::new(0);
@@ -123,6 +126,7 @@ fn make() -> Option<&'static ThreadState> {
     // SAFETY: the memory is ours alone until linked, lives as long as the process, and is only shared from here on.
     let made = unsafe { state.as_ref() };
     made.status.store(LIVE, Ordering::Relaxed);
+    STATES.fetch_add(1, Ordering::Relaxed);
     let mut first = FIRST.load(Ordering::Relaxed);
     loop {
         made.next.store(first, Ordering::Relaxed);
@@ -148,6 +152,11 @@ fn states() -> impl Iterator<Item = &'static ThreadState> {
 /// Threads that have had a state so far.
 pub(crate) fn count() -> u32 {
     THREADS.load(Ordering::Relaxed)
+}
+
+/// Threads that can have something unpublished.
+pub(crate) fn state_count() -> u32 {
+    STATES.load(Ordering::Relaxed)
 }
 
 // The end of a thread.
@@ -178,8 +187,9 @@ impl Registry {
         (!REGISTRY.swap(true, Ordering::Acquire)).then(|| Self(()))
     }
 
-    /// For threads that begin or end: lets the few steps of another such thread pass, but does not wait for a snapshot.
-    fn lock_soon() -> Option<Self> {
+    /// For threads that begin or end, and for checks of live bytes: lets the few steps of another such thread pass, but does not wait for a
+    /// snapshot.
+    pub(crate) fn lock_soon() -> Option<Self> {
         Self::lock_within(64)
     }
 
@@ -294,27 +304,33 @@ fn fold(state: &'static ThreadState) {
     ] {
         zero.set(0);
     }
+    // A guard that was forgotten ends with its thread.
+    state.watch.forget();
     state.vacate();
 }
 
 // Fork: the child has one thread. States of the others stay as they are: their blocks are in the child's memory too.
 
-static HELD_FOR_FORK: AtomicBool = AtomicBool::new(false);
+thread_local! {
+    // Each thread's own: two can fork at once (the C library runs the hooks without its lock), and only one of them has the registry.
+    static HELD_FOR_FORK: Cell<bool> = const { Cell::new(false) };
+}
 
 unsafe extern "C" fn before_fork() {
     // Not for ever: the thread that takes a snapshot may itself wait for a lock that the forking thread holds.
     const TURNS: u32 = 10_000;
     let held = Registry::lock_within(TURNS).map(core::mem::forget).is_some();
-    HELD_FOR_FORK.store(held, Ordering::Relaxed);
+    HELD_FOR_FORK.set(held);
 }
 
 unsafe extern "C" fn after_fork_in_parent() {
-    if HELD_FOR_FORK.load(Ordering::Relaxed) {
+    if HELD_FOR_FORK.replace(false) {
         drop(Registry(()));
     }
 }
 
 unsafe extern "C" fn after_fork_in_child() {
-    // Whoever held it does not exist here.
+    // Whoever held it does not exist here, or is this thread.
+    HELD_FOR_FORK.set(false);
     drop(Registry(()));
 }
