@@ -1,6 +1,6 @@
 //! The programs that the oracle measures: deterministic, single-threaded, and the same source under both allocators.
 //!
-//! Included by `with_allocscope.rs` and `with_dhat.rs`. Each program keeps some of what it allocates in `Keep`, so that
+//! Included by the `with_*.rs` files. Each program keeps some of what it allocates in `Keep`, so that
 //! the live figures at its end have something to agree on. Hash maps have a fixed hasher: with random keys, removals
 //! leave different tombstones behind and the table grows at different times. Nothing here prints or starts a thread.
 
@@ -14,6 +14,7 @@ use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Waker};
 
 use alloc_core::track_memory;
+use allocscope_tests::YieldOnce;
 
 /// What a program leaves alive.
 pub(crate) type Keep = Vec<Box<dyn Any>>;
@@ -51,6 +52,13 @@ pub(crate) const PROGRAMS: &[Program] = programs![
     futures,
     failing_requests,
 ];
+
+/// The program that the first argument names.
+pub(crate) fn asked_for() -> &'static Program {
+    let name = std::env::args().nth(1).expect("the name of a program");
+    let program = PROGRAMS.iter().find(|program| program.name == name);
+    program.expect("a known program")
+}
 
 /// The same sequence of numbers in every run.
 struct Numbers(u64);
@@ -315,24 +323,10 @@ fn scopes(keep: &mut Keep) {
     }
 }
 
-struct YieldOnce(bool);
-
-impl Future for YieldOnce {
-    type Output = ();
-
-    fn poll(mut self: std::pin::Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if std::mem::replace(&mut self.0, true) {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
-        }
-    }
-}
-
 #[track_memory]
 async fn step(n: usize) -> Vec<usize> {
     let before = black_box(vec![n; n]);
-    YieldOnce(false).await;
+    YieldOnce::default().await;
     let mut after = before.clone();
     drop(before);
     after.push(n);

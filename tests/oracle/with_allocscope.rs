@@ -6,21 +6,18 @@
 
 mod programs;
 
-use alloc_core::{Snapshot, TrackingAllocator};
+use alloc_core::TrackingAllocator;
+use allocscope_tests::snapshot;
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
 
 fn main() {
-    let name = std::env::args().nth(1).expect("the name of a program");
-    let program = programs::PROGRAMS
-        .iter()
-        .find(|program| program.name == name)
-        .expect("a known program");
+    let program = programs::asked_for();
     let mut keep = programs::Keep::new();
-    let before = Snapshot::take().expect("the allocator is installed").totals;
+    let before = snapshot().totals;
     (program.run)(&mut keep);
-    let after = Snapshot::take().expect("the allocator is installed").totals;
+    let after = snapshot().totals;
     let blocks = after.total_allocations + after.total_reallocations;
     let blocks_before = before.total_allocations + before.total_reallocations;
     println!(

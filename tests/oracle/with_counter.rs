@@ -6,11 +6,7 @@
 mod programs;
 
 fn main() {
-    let name = std::env::args().nth(1).expect("the name of a program");
-    let program = programs::PROGRAMS
-        .iter()
-        .find(|program| program.name == name)
-        .expect("a known program");
+    let program = programs::asked_for();
     let mut keep = programs::Keep::new();
     let counted = allocation_counter::measure(|| (program.run)(&mut keep));
     println!(

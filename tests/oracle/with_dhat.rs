@@ -10,11 +10,7 @@ mod programs;
 static ALLOC: dhat::Alloc = dhat::Alloc;
 
 fn main() {
-    let name = std::env::args().nth(1).expect("the name of a program");
-    let program = programs::PROGRAMS
-        .iter()
-        .find(|program| program.name == name)
-        .expect("a known program");
+    let program = programs::asked_for();
     let mut keep = programs::Keep::new();
     let profiler = dhat::Profiler::builder().testing().build();
     (program.run)(&mut keep);

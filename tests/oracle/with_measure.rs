@@ -12,11 +12,7 @@ use alloc_core::budget::measure;
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
 
 fn main() {
-    let name = std::env::args().nth(1).expect("the name of a program");
-    let program = programs::PROGRAMS
-        .iter()
-        .find(|program| program.name == name)
-        .expect("a known program");
+    let program = programs::asked_for();
     let mut keep = programs::Keep::new();
     let ((), usage) = measure(|| (program.run)(&mut keep)).expect("the allocator is installed");
     println!(

@@ -1,10 +1,16 @@
-//! What several test programs share: a seeded random source, a look-up of scopes in snapshots, and running oneself again.
+//! What several test programs share: a seeded random source, blocks and futures to count, looking up scopes in snapshots, and
+//! running oneself again.
 //!
-//! Used by the files in `tests/`; no part of the product. Random numbers need no memory, so that a test may draw them while it
-//! counts allocations. It leaves out everything a single file needs alone.
+//! Used by the files in `tests/` and `oracle/`; no part of the product. It installs no allocator: each program has its own.
+//! Random numbers and [`YieldOnce`] need no memory, so that a test may use them while it counts allocations. It leaves out
+//! everything a single file needs alone, and the recording runtime of the `macro_*` tests, which another package includes too.
 #![forbid(unsafe_code)]
 
+use std::hint::black_box;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
 use std::process::Command;
+use std::task::{Context, Poll, Waker};
 
 use alloc_core::Snapshot;
 use alloc_core::model::{Counters, ScopeNode};
@@ -72,6 +78,52 @@ pub fn run_again(variables: &[(&str, &str)]) {
     );
 }
 
+/// What `work` panics with, if it does.
+///
+/// # Panics
+/// When the panic's message was not formatted: the product's are.
+pub fn panic_text(work: impl FnOnce()) -> Option<String> {
+    let error = catch_unwind(AssertUnwindSafe(work)).err()?;
+    Some(*error.downcast::<String>().expect("our panics have a text"))
+}
+
+/// One block of `size` bytes, as long as it is held; none for 0.
+#[must_use]
+pub fn bytes(size: usize) -> Vec<u8> {
+    black_box(Vec::with_capacity(size))
+}
+
+/// Pending once; wakes its task at once. Needs no memory.
+#[derive(Debug, Default)]
+pub struct YieldOnce(bool);
+
+impl Future for YieldOnce {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        if self.0 {
+            return Poll::Ready(());
+        }
+        self.0 = true;
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Polls once, on the calling thread; nobody is woken. Needs no memory.
+pub fn poll<F: Future + ?Sized>(task: Pin<&mut F>) -> Poll<F::Output> {
+    task.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+/// A snapshot of this program.
+///
+/// # Panics
+/// When the program has not installed the allocator.
+#[must_use]
+pub fn snapshot() -> Snapshot {
+    Snapshot::take().expect("the allocator is installed")
+}
+
 /// Every node of the scope `name`, on whatever path.
 pub fn nodes<'a>(snapshot: &'a Snapshot, name: &'a str) -> impl Iterator<Item = &'a ScopeNode> {
     snapshot.scopes.iter().filter(move |node| node.name == name)
@@ -87,6 +139,25 @@ pub fn node<'a>(snapshot: &'a Snapshot, name: &'a str) -> &'a ScopeNode {
     let first = found.next().unwrap_or_else(|| panic!("no scope is named {name}"));
     assert!(found.next().is_none(), "{name} was expected on one path only");
     first
+}
+
+/// The one node of the scope `name` as it is now.
+///
+/// # Panics
+/// When there is none, or more than one.
+#[must_use]
+pub fn found(name: &str) -> ScopeNode {
+    node(&snapshot(), name).clone()
+}
+
+/// Allocations, bytes, live bytes and frees of the node's own blocks as they are now.
+///
+/// # Panics
+/// When there is no such node, or more than one.
+#[must_use]
+pub fn own(name: &str) -> [u64; 4] {
+    let own = found(name).own;
+    [own.total_allocations, own.total_bytes, own.live_bytes, own.total_frees]
 }
 
 /// Fails unless the parts of `snapshot` add up: contexts to scopes, scopes to totals, live to granted minus released; and

@@ -4,60 +4,30 @@
 //! A program without the test harness, each part with scopes of its own. The exact cases poll by hand, so that it is known
 //! which thread runs which poll; the rest runs on Tokio. What the macro expands to is tested in the `macro_*` files.
 
-use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::thread::ThreadId;
 use std::time::Duration;
 
 use alloc_core::model::CallStats;
-use alloc_core::{Mode, Snapshot, TrackingAllocator, set_mode, track_memory};
-use allocscope_tests::{Rng, check_sums, node, nodes, number_from_env};
+use alloc_core::{Mode, TrackingAllocator, set_mode, track_memory};
+use allocscope_tests::{Rng, YieldOnce, bytes, check_sums, node, nodes, number_from_env, poll, snapshot};
 use tokio::sync::{mpsc, oneshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
 
-fn bytes(size: usize) -> Vec<u8> {
-    black_box(Vec::with_capacity(size))
-}
-
-fn snapshot() -> Snapshot {
-    Snapshot::take().expect("the allocator is installed")
-}
-
 fn calls(name: &str) -> CallStats {
     node(&snapshot(), name).calls
 }
 
-/// Pending once; wakes its task at once. Needs no memory.
-#[derive(Default)]
-struct YieldOnce(bool);
-
-impl Future for YieldOnce {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.0 {
-            return Poll::Ready(());
-        }
-        self.0 = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
 type Task<T> = Pin<Box<dyn Future<Output = T> + Send>>;
-
-fn poll<T>(task: &mut Task<T>) -> Poll<T> {
-    task.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-}
 
 fn finish<T>(mut task: Task<T>) -> T {
     loop {
-        if let Poll::Ready(value) = poll(&mut task) {
+        if let Poll::Ready(value) = poll(task.as_mut()) {
             return value;
         }
     }
@@ -79,9 +49,9 @@ async fn moved_by_hand() -> Vec<u8> {
 fn a_call_that_changes_threads_is_one_call() {
     for _ in 0..10 {
         let mut task: Task<Vec<u8>> = Box::pin(moved_by_hand());
-        assert!(poll(&mut task).is_pending());
+        assert!(poll(task.as_mut()).is_pending());
         let kept = std::thread::spawn(move || {
-            assert!(poll(&mut task).is_pending());
+            assert!(poll(task.as_mut()).is_pending());
             task
         });
         let task = kept.join().expect("no panic");
@@ -140,7 +110,7 @@ fn what_others_free_while_a_call_waits_is_subtracted() {
     for is_own_thread in [true, false] {
         let mut task: Task<Vec<u8>> = Box::pin(gives_away(50));
         for _ in 0..50 {
-            assert!(poll(&mut task).is_pending());
+            assert!(poll(task.as_mut()).is_pending());
             if is_own_thread {
                 free_given();
             } else {
@@ -155,7 +125,7 @@ fn what_others_free_while_a_call_waits_is_subtracted() {
         );
     }
     let mut task: Task<()> = Box::pin(gives_from_within(50));
-    while poll(&mut task).is_pending() {
+    while poll(task.as_mut()).is_pending() {
         std::thread::spawn(free_given).join().expect("no panic");
     }
     let within = calls("gives and waits");
@@ -183,7 +153,7 @@ fn a_future_dropped_half_run_ends_its_call() {
     drop(half_run(1));
     for elsewhere in [false, true] {
         let mut task: Task<()> = Box::pin(half_run(80));
-        assert!(poll(&mut task).is_pending() && poll(&mut task).is_pending());
+        assert!(poll(task.as_mut()).is_pending() && poll(task.as_mut()).is_pending());
         if elsewhere {
             std::thread::spawn(move || drop(task)).join().expect("no panic");
         } else {
@@ -271,9 +241,9 @@ async fn switched_between_polls() -> (Vec<u8>, Vec<u8>) {
 
 fn mode_switches_between_polls_are_survived() {
     let mut task: Task<_> = Box::pin(switched_between_polls());
-    assert!(poll(&mut task).is_pending());
+    assert!(poll(task.as_mut()).is_pending());
     set_mode(Mode::Off);
-    assert!(poll(&mut task).is_pending());
+    assert!(poll(task.as_mut()).is_pending());
     set_mode(Mode::Scopes);
     let kept = finish(task);
     set_mode(Mode::Exact);

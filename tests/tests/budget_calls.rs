@@ -1,18 +1,13 @@
 //! Budgets of single calls: checked at the end of every call, on whatever thread and however it ends.
 
 use std::hint::black_box;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use alloc_core::__private::{CallBudget, OnExceed, ScopeSite, enter_with_budget, track_with_budget};
 use alloc_core::{Snapshot, TrackingAllocator};
+use allocscope_tests::{panic_text, poll, snapshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
-
-fn message(work: impl FnOnce()) -> Option<String> {
-    let error = catch_unwind(AssertUnwindSafe(work)).err()?;
-    Some(*error.downcast::<String>().expect("our panics have a text"))
-}
 
 #[test]
 fn a_call_within_its_budget_passes_and_one_beyond_says_how_far() {
@@ -25,20 +20,20 @@ fn a_call_within_its_budget_passes_and_one_beyond_says_how_far() {
         }
     };
     for _ in 0..100 {
-        assert_eq!(message(|| call(&[50, 50])), None);
+        assert_eq!(panic_text(|| call(&[50, 50])), None);
     }
     assert_eq!(
-        message(|| call(&[50, 50, 1])).as_deref(),
+        panic_text(|| call(&[50, 50, 1])).as_deref(),
         Some(
             "a call of strict (src/strict.rs:7) is over its budget: allocations 3 (limit 2), bytes 101 bytes (limit 100 bytes)"
         )
     );
     assert_eq!(
-        message(|| call(&[61])).as_deref(),
+        panic_text(|| call(&[61])).as_deref(),
         Some("a call of strict (src/strict.rs:7) is over its budget: peak 61 bytes (limit 60 bytes)")
     );
     let mut kept = Vec::new();
-    let text = message(|| {
+    let text = panic_text(|| {
         let _guard = enter_with_budget(&SITE, &BUDGET);
         kept = black_box(vec![0_u8; 5]);
     });
@@ -59,9 +54,9 @@ fn recursion_is_one_call() {
             descend(depth - 1);
         }
     }
-    assert_eq!(message(|| descend(3)), None);
+    assert_eq!(panic_text(|| descend(3)), None);
     assert!(
-        message(|| descend(4))
+        panic_text(|| descend(4))
             .expect("four are one too many")
             .contains("allocations 4 (limit 3)")
     );
@@ -71,7 +66,7 @@ fn recursion_is_one_call() {
 fn a_panicking_call_keeps_its_own_panic() {
     static SITE: ScopeSite = ScopeSite::new("panicking", "src/panicking.rs", 1);
     static BUDGET: CallBudget = CallBudget::new(true).allocations(0);
-    let text = message(|| {
+    let text = panic_text(|| {
         let _guard = enter_with_budget(&SITE, &BUDGET);
         drop(black_box(vec![0_u8; 10]));
         std::panic::panic_any(String::from("its own"));
@@ -87,7 +82,7 @@ fn calls_over_are_counted_and_shown() {
         let _guard = enter_with_budget(&SITE, &BUDGET);
         drop(black_box(vec![0_u8; size]));
     }
-    let snapshot = Snapshot::take().expect("installed");
+    let snapshot = snapshot();
     let found = snapshot.budgets.iter().find(|budget| budget.name == "counted");
     let found = found.expect("two calls were over");
     assert_eq!(
@@ -140,11 +135,10 @@ fn an_async_call_is_checked_over_all_its_polls_and_when_it_is_dropped() {
             "a call of async (src/async.rs:1) is over its budget: allocations 5 (limit 4)"
         );
     }
-    let text = message(|| {
+    let text = panic_text(|| {
         let mut dropped = Box::pin(call(10));
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
         for _ in 0..5 {
-            assert!(dropped.as_mut().poll(&mut context).is_pending());
+            assert!(poll(dropped.as_mut()).is_pending());
         }
     });
     assert!(
@@ -168,18 +162,15 @@ async fn attributed_async(size: usize) -> Vec<u8> {
 #[test]
 fn the_attribute_sets_budgets() {
     attributed(2);
-    let text = message(|| attributed(3)).expect("three are one too many");
+    let text = panic_text(|| attributed(3)).expect("three are one too many");
     assert!(text.starts_with("a call of attributed ("), "{text}");
     assert!(
         text.ends_with(") is over its budget: allocations 3 (limit 2)"),
         "{text}"
     );
-    let poll = |size| {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        assert!(Box::pin(attributed_async(size)).as_mut().poll(&mut context).is_ready());
-    };
-    poll(0);
-    let text = message(|| poll(7)).expect("seven bytes are kept");
+    let keep = |size| assert!(poll(Box::pin(attributed_async(size)).as_mut()).is_ready());
+    keep(0);
+    let text = panic_text(|| keep(7)).expect("seven bytes are kept");
     assert!(text.contains("retained 7 bytes (limit 0 bytes)"), "{text}");
 }
 
@@ -195,10 +186,10 @@ fn a_declared_ceiling_is_for_all_calls_together_and_knows_what_was_freed() {
     for _ in 0..3 {
         remember(&mut kept);
     }
-    let text = message(|| remember(&mut kept)).expect("the fourth is one too many");
+    let text = panic_text(|| remember(&mut kept)).expect("the fourth is one too many");
     assert!(text.contains("live 1200 bytes (limit 1024 bytes)"), "{text}");
     kept.truncate(1);
-    assert_eq!(message(|| remember(&mut kept)), None);
+    assert_eq!(panic_text(|| remember(&mut kept)), None);
     // Freed on another thread.
     std::thread::scope(|threads| {
         threads.spawn(|| kept.clear());
@@ -212,7 +203,7 @@ fn a_declared_ceiling_is_for_all_calls_together_and_knows_what_was_freed() {
     for turn in 0..4 {
         let made = std::thread::spawn(move || {
             let mut made = Vec::with_capacity(1);
-            let text = message(|| remember(&mut made));
+            let text = panic_text(|| remember(&mut made));
             assert_eq!(text.is_some(), turn == 3, "turn {turn}");
             made
         });

@@ -3,20 +3,17 @@
 //! A program without the test harness, each part with scopes of its own. What Tokio allocates when a task is spawned is
 //! charged to the spawning scope as well, so exact parts make the handle in the scope and spawn outside it.
 
-use std::hint::black_box;
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use alloc_core::carry::tokio::JoinSetExt as _;
-use alloc_core::model::ScopeNode;
 use alloc_core::{
-    CarryFuture as _, InScope, Mode, ScopeHandle, Snapshot, TrackingAllocator, carry, current, scope, set_mode,
-    track_memory,
+    CarryFuture as _, InScope, Mode, ScopeHandle, TrackingAllocator, carry, current, scope, set_mode, track_memory,
 };
-use allocscope_tests::{Rng, check_sums, node};
+use allocscope_tests::{Rng, YieldOnce, bytes, check_sums, found, node, own, poll, snapshot};
 use futures_util::StreamExt as _;
 use futures_util::stream::FuturesUnordered;
 use tokio::sync::Notify;
@@ -24,45 +21,6 @@ use tokio::task::JoinSet;
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
-
-fn bytes(size: usize) -> Vec<u8> {
-    black_box(Vec::with_capacity(size))
-}
-
-fn snapshot() -> Snapshot {
-    Snapshot::take().expect("the allocator is installed")
-}
-
-fn found(name: &str) -> ScopeNode {
-    node(&snapshot(), name).clone()
-}
-
-/// Allocations, bytes, live bytes and frees of the node's own blocks.
-fn own(name: &str) -> [u64; 4] {
-    let own = found(name).own;
-    [own.total_allocations, own.total_bytes, own.live_bytes, own.total_frees]
-}
-
-/// Pending once; wakes its task at once. Needs no memory.
-#[derive(Default)]
-struct YieldOnce(bool);
-
-impl Future for YieldOnce {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.0 {
-            return Poll::Ready(());
-        }
-        self.0 = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
-
-fn poll<F: Future>(task: Pin<&mut F>) -> Poll<F::Output> {
-    task.poll(&mut Context::from_waker(Waker::noop()))
-}
 
 // Polled by hand.
 

@@ -8,25 +8,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc;
 
 use alloc_core::carry::rayon::{self as carried, ScopeExt as _};
-use alloc_core::model::ScopeNode;
-use alloc_core::{Snapshot, TrackingAllocator, current, scope, track_memory};
-use allocscope_tests::{check_sums, node, number_from_env};
+use alloc_core::{TrackingAllocator, current, scope, track_memory};
+use allocscope_tests::{bytes, check_sums, found, node, number_from_env, snapshot};
 use rayon::iter::{IntoParallelIterator, IntoParallelRefIterator, ParallelIterator};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
-
-fn bytes(size: usize) -> Vec<u8> {
-    black_box(Vec::with_capacity(size))
-}
-
-fn snapshot() -> Snapshot {
-    Snapshot::take().expect("the allocator is installed")
-}
-
-fn found(name: &str) -> ScopeNode {
-    node(&snapshot(), name).clone()
-}
 
 /// Blocks of one size that no one else uses, so that they can be told from Rayon's own.
 fn own_bytes(name: &str) -> u64 {

@@ -2,26 +2,15 @@
 //!
 //! A program without the test harness, each part with scopes of its own.
 
-use std::hint::black_box;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
-use alloc_core::model::ScopeNode;
-use alloc_core::{CarryStream as _, Snapshot, TrackingAllocator, scope, track_stream};
-use allocscope_tests::{check_sums, node};
+use alloc_core::{CarryStream as _, TrackingAllocator, scope, track_stream};
+use allocscope_tests::{bytes, check_sums, found, snapshot};
 use futures_util::{FutureExt as _, Stream, StreamExt as _, stream};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
-
-fn bytes(size: usize) -> Vec<u8> {
-    black_box(Vec::with_capacity(size))
-}
-
-fn found(name: &str) -> ScopeNode {
-    let snapshot = Snapshot::take().expect("the allocator is installed");
-    node(&snapshot, name).clone()
-}
 
 /// Yields blocks of 100 bytes, each after a pause, and begins anew after its end.
 struct Blocks {
@@ -125,14 +114,14 @@ fn a_stream_dropped_half_run_ends_its_call() {
     );
     drop(block);
     assert_eq!(found("half run").own.live_bytes, 0);
-    let snapshot = Snapshot::take().expect("the allocator is installed");
+    let snapshot = snapshot();
     assert!(snapshot.scopes.iter().all(|node| node.name != "never polled"));
 }
 
 fn streams_without_a_name_are_named_by_their_place() {
     let total = finish(track_stream!(blocks(4)).fold(0, |sum, block| async move { sum + block.capacity() }));
     assert_eq!(total, 400);
-    let snapshot = Snapshot::take().expect("the allocator is installed");
+    let snapshot = snapshot();
     let mut here = snapshot
         .scopes
         .iter()
@@ -183,5 +172,5 @@ fn main() {
     a_stream_dropped_half_run_ends_its_call();
     streams_without_a_name_are_named_by_their_place();
     a_carried_stream_is_polled_in_the_scope_it_was_made_in();
-    check_sums(&Snapshot::take().expect("the allocator is installed"));
+    check_sums(&snapshot());
 }

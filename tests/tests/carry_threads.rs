@@ -3,7 +3,6 @@
 //! A program without the test harness, each part with scopes of its own. The random part runs against a model of the rules.
 
 use std::collections::HashMap;
-use std::hint::black_box;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::{Barrier, Mutex};
 use std::thread;
@@ -13,28 +12,10 @@ use alloc_core::model::ScopeNode;
 use alloc_core::{
     Mode, ScopeHandle, ScopeNodeId, Snapshot, TrackingAllocator, carry, current, scope, set_mode, track_memory,
 };
-use allocscope_tests::{Rng, check_sums, node, number_from_env};
+use allocscope_tests::{Rng, bytes, check_sums, found, node, number_from_env, own, snapshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
-
-fn bytes(size: usize) -> Vec<u8> {
-    black_box(Vec::with_capacity(size))
-}
-
-fn snapshot() -> Snapshot {
-    Snapshot::take().expect("the allocator is installed")
-}
-
-fn found(name: &str) -> ScopeNode {
-    node(&snapshot(), name).clone()
-}
-
-/// Allocations, bytes, live bytes and frees of the node's own blocks.
-fn own(name: &str) -> [u64; 4] {
-    let own = found(name).own;
-    [own.total_allocations, own.total_bytes, own.live_bytes, own.total_frees]
-}
 
 fn elsewhere<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     thread::scope(|threads| threads.spawn(work).join().expect("no panic"))

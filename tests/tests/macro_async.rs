@@ -281,8 +281,9 @@ async fn is_local(owned: Local) {
     let _moved = owned;
 }
 
-macro_rules! is_send {
-    ($value:expr) => {{
+/// Whether the value is of the trait. Sees through opaque types.
+macro_rules! is {
+    ($bound:ident: $value:expr) => {{
         struct Probe<T>(std::marker::PhantomData<T>);
         #[allow(dead_code, reason = "one of the two traits answers")]
         trait Fallback {
@@ -297,7 +298,7 @@ macro_rules! is_send {
                 true
             }
         }
-        impl<T: Send> Exact for Probe<T> {}
+        impl<T: $bound> Exact for Probe<T> {}
         fn probe<T>(_: &T) -> Probe<T> {
             Probe(std::marker::PhantomData)
         }
@@ -312,8 +313,8 @@ fn future_is_send_exactly_when_its_arguments_are() {
         value
     }
     drop(assert_send(keeps_send(cell(), (cell(), cell()))));
-    assert!(is_send!(keeps_send(cell(), (cell(), cell()))), "the probe sees `Send`");
-    assert!(!is_send!(is_local(Local(Rc::new(1)))));
+    assert!(is!(Send: keeps_send(cell(), (cell(), cell()))), "the probe sees `Send`");
+    assert!(!is!(Send: is_local(Local(Rc::new(1)))));
 }
 
 #[track_memory(crate = crate::recorder)]
@@ -541,35 +542,10 @@ fn rewritten_signature_fits_the_trait_and_its_bounds() {
     assert_eq!(sends(&One("ab".to_owned()), "b"), Some(1));
 }
 
-/// Is it pinned for ever? Sees through opaque types.
-macro_rules! is_unpin {
-    ($value:expr) => {{
-        struct Probe<T>(std::marker::PhantomData<T>);
-        #[allow(dead_code, reason = "one of the two traits answers")]
-        trait Fallback {
-            fn answer(&self) -> bool {
-                false
-            }
-        }
-        impl<T> Fallback for &Probe<T> {}
-        #[allow(dead_code, reason = "one of the two traits answers")]
-        trait Exact {
-            fn answer(&self) -> bool {
-                true
-            }
-        }
-        impl<T: Unpin> Exact for Probe<T> {}
-        fn probe<T>(_: &T) -> Probe<T> {
-            Probe(std::marker::PhantomData)
-        }
-        (&probe(&$value)).answer()
-    }};
-}
-
 #[test]
 fn future_is_unpin_exactly_when_it_was() {
-    assert!(is_unpin!(std::future::ready(1)), "the probe sees `Unpin`");
-    assert!(is_unpin!(delegates(1)), "what it returns is");
-    assert!(!is_unpin!(waits()), "no async function is");
-    assert!(!is_unpin!(returns_async_block(1)));
+    assert!(is!(Unpin: std::future::ready(1)), "the probe sees `Unpin`");
+    assert!(is!(Unpin: delegates(1)), "what it returns is");
+    assert!(!is!(Unpin: waits()), "no async function is");
+    assert!(!is!(Unpin: returns_async_block(1)));
 }

@@ -6,10 +6,10 @@
 
 use std::hint::black_box;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use alloc_core::model::ScopeNode;
-use alloc_core::{Snapshot, TrackingAllocator, track_memory};
+use alloc_core::{TrackingAllocator, track_memory};
+use allocscope_tests::{node, poll, snapshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
@@ -74,39 +74,31 @@ fn snapshot_shows_marked_functions_under_their_names() {
     assert_eq!(fills(Vec::new()), 1000);
     let service: &dyn Service = &Echo;
     let mut future = pin!(service.call(3));
-    let mut context = Context::from_waker(Waker::noop());
     for _ in 0..3 {
         // Between polls the scope is left: this belongs to none of them.
         drop(black_box(vec![0_u8; 7]));
-        assert!(future.as_mut().poll(&mut context).is_pending());
+        assert!(poll(future.as_mut()).is_pending());
     }
-    let Poll::Ready(bytes) = future.as_mut().poll(&mut context) else {
+    let Poll::Ready(bytes) = poll(future.as_mut()) else {
         panic!("the fourth poll ends it")
     };
     kept.push(bytes);
 
-    let snapshot = Snapshot::take().expect("the allocator is installed");
-    let node = |name: &str| -> &ScopeNode {
-        let mut nodes = snapshot.scopes.iter().filter(|node| node.name == name);
-        let node = nodes.next().unwrap_or_else(|| panic!("no scope is named {name}"));
-        assert!(nodes.next().is_none(), "{name} runs in one place");
-        node
-    };
-
-    let makes = node("macro_runtime::makes");
+    let after = snapshot();
+    let makes = node(&after, "macro_runtime::makes");
     assert_eq!((makes.calls.entered, makes.calls.completed), (3, 3));
     assert_eq!((makes.own.total_allocations, makes.own.total_bytes), (6, 180));
     assert_eq!((makes.own.live_blocks, makes.own.live_bytes), (3, 60));
     assert!(makes.file.ends_with("macro_runtime.rs") && makes.line > 0);
 
-    let fills = node("fills its argument");
+    let fills = node(&after, "fills its argument");
     assert_eq!(
         (fills.calls.completed, fills.own.total_bytes, fills.own.live_bytes),
         (1, 1000, 0)
     );
     assert_eq!(fills.calls.retained_bytes, 0, "the argument died inside the call");
 
-    let inner = node("macro_runtime::asynchronous");
+    let inner = node(&after, "macro_runtime::asynchronous");
     assert_eq!(
         (inner.calls.entered, inner.calls.completed),
         (1, 1),
@@ -114,7 +106,7 @@ fn snapshot_shows_marked_functions_under_their_names() {
     );
     assert_eq!((inner.own.total_allocations, inner.own.total_reallocations), (1, 1));
     assert_eq!((inner.own.total_bytes, inner.own.live_bytes), (30, 20));
-    let outer = node("rewritten");
+    let outer = node(&after, "rewritten");
     assert_eq!(inner.parent, Some(outer.id), "the path of scopes is kept over polls");
     assert_eq!((outer.own.total_allocations, outer.inclusive.total_bytes), (0, 30));
     drop(kept);

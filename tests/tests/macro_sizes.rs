@@ -3,27 +3,10 @@
 //! With the real runtime. That the shape of the expansion adds nothing is tested in `macro_async.rs`.
 
 use std::cell::Cell;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use alloc_core::{track_memory, tracked};
-
-/// Pending once.
-#[derive(Default)]
-struct YieldOnce(bool);
-
-impl Future for YieldOnce {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
-        if self.0 {
-            return Poll::Ready(());
-        }
-        self.0 = true;
-        Poll::Pending
-    }
-}
+use allocscope_tests::YieldOnce;
 
 async fn wait() {
     YieldOnce::default().await;

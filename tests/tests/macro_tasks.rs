@@ -4,14 +4,12 @@
 //! their loop, each tenth task is thrown away half-run, and `select!` and `join!` run
 //! scopes inside scopes. How a single call's figures come about is tested in `async_scopes.rs`.
 
-use std::hint::black_box;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll};
 
-use alloc_core::{ScopeKind, Snapshot, TrackingAllocator, track_memory, tracked};
-use allocscope_tests::{check_sums, node, nodes};
+use alloc_core::{ScopeKind, TrackingAllocator, track_memory, tracked};
+use allocscope_tests::{YieldOnce, bytes, check_sums, node, nodes, snapshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
@@ -20,27 +18,6 @@ const TASKS: usize = 10_000;
 const SCOPES: usize = 20;
 const TURNS: usize = 5;
 const TURN_BYTES: usize = 24;
-
-fn bytes(size: usize) -> Vec<u8> {
-    black_box(Vec::with_capacity(size))
-}
-
-/// Pending once; wakes its task at once. Needs no memory.
-#[derive(Default)]
-struct YieldOnce(bool);
-
-impl Future for YieldOnce {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.0 {
-            return Poll::Ready(());
-        }
-        self.0 = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
-}
 
 /// Never comes back if the task is to be thrown away; says that it got here.
 async fn stop_here(is_stopped: bool, stopped: &AtomicUsize) {
@@ -136,7 +113,7 @@ fn totals_of_every_scope_are_exact() {
         kept
     });
     drop(runtime);
-    let snapshot = Snapshot::take().expect("the allocator is installed");
+    let snapshot = snapshot();
     check_sums(&snapshot);
 
     let (all, ended) = ((TASKS / SCOPES) as u64, (TASKS / SCOPES * 9 / 10) as u64);

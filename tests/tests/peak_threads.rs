@@ -5,7 +5,8 @@
 
 use std::hint::black_box;
 
-use alloc_core::{Snapshot, TrackingAllocator};
+use alloc_core::TrackingAllocator;
+use allocscope_tests::snapshot;
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
@@ -13,7 +14,7 @@ static ALLOC: TrackingAllocator = TrackingAllocator::new();
 const BOUND: u64 = 2 * (64 << 10);
 
 fn at_peak() -> (u64, u64) {
-    let snapshot = Snapshot::take().expect("the allocator is installed");
+    let snapshot = snapshot();
     (snapshot.peak_bytes, snapshot.totals.bytes_at_peak)
 }
 
@@ -47,7 +48,7 @@ fn main() {
     });
     let mut highest = 0;
     for _ in 0..5_000 {
-        let snapshot = Snapshot::take().expect("the allocator is installed");
+        let snapshot = snapshot();
         assert!(snapshot.peak_bytes >= highest, "a peak never falls");
         highest = snapshot.peak_bytes;
         let scope_peak = snapshot

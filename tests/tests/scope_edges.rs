@@ -5,17 +5,13 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
-use alloc_core::{Mode, Snapshot, TrackingAllocator, current, scope, set_mode, track_memory};
-use allocscope_tests::{node, run_again};
+use alloc_core::{Mode, TrackingAllocator, current, scope, set_mode, track_memory};
+use allocscope_tests::{node, poll, run_again, snapshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
-
-fn snapshot() -> Snapshot {
-    Snapshot::take().expect("the allocator is installed")
-}
 
 /// Calls its function at every poll, until that says that it is done.
 struct Steps<F>(F);
@@ -25,10 +21,6 @@ impl<F: FnMut() -> bool + Unpin> Future for Steps<F> {
     fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<()> {
         if (self.0)() { Poll::Ready(()) } else { Poll::Pending }
     }
-}
-
-fn poll(future: Pin<&mut impl Future<Output = ()>>) -> Poll<()> {
-    future.poll(&mut Context::from_waker(Waker::noop()))
 }
 
 #[track_memory(name = "turns", loops)]

@@ -14,18 +14,10 @@ use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 use alloc_core::__private::{self, ScopeSite};
 use alloc_core::model::{CallStats, ScopeNode};
 use alloc_core::{Mode, ScopeGuard, Snapshot, TrackingAllocator, scope, set_mode, track_memory};
-use allocscope_tests::{Rng, check_sums, node, nodes, number_from_env, run_again};
+use allocscope_tests::{Rng, bytes, check_sums, node, nodes, number_from_env, run_again, snapshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
-
-fn bytes(size: usize) -> Vec<u8> {
-    black_box(Vec::with_capacity(size))
-}
-
-fn snapshot() -> Snapshot {
-    Snapshot::take().expect("the allocator is installed")
-}
 
 // Cases with answers by hand.
 

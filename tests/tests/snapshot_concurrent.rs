@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::{Duration, Instant};
 
 use alloc_core::{Snapshot, TrackingAllocator, scope};
-use allocscope_tests::{Rng, check_sums, node, number_from_env};
+use allocscope_tests::{Rng, check_sums, node, number_from_env, snapshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
@@ -23,10 +23,6 @@ static STOP: AtomicBool = AtomicBool::new(false);
 static MADE: AtomicU64 = AtomicU64::new(0);
 static MADE_BYTES: AtomicU64 = AtomicU64::new(0);
 static IN_FLIGHT: AtomicU64 = AtomicU64::new(0);
-
-fn snapshot() -> Snapshot {
-    Snapshot::take().expect("the allocator is installed")
-}
 
 fn exchange(seed: u64, to: &[Sender<Vec<u8>>], from: &Receiver<Vec<u8>>) {
     let mut rng = Rng::new(seed);

@@ -13,14 +13,10 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
 use alloc_core::model::Counters;
 use alloc_core::{Snapshot, TrackingAllocator, scope};
-use allocscope_tests::{check_sums, node, run_again};
+use allocscope_tests::{check_sums, node, run_again, snapshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
-
-fn snapshot() -> Snapshot {
-    Snapshot::take().expect("the allocator is installed")
-}
 
 fn layout(size: usize) -> Layout {
     Layout::from_size_align(size, 8).expect("small")

@@ -3,15 +3,13 @@
 //! A program without the test harness. Scopes are told apart by the names of the spans. What the registry allocates when a
 //! span is made is charged to the scope around the span, so figures of spans that make others are compared from below.
 
-use std::hint::black_box;
-use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::pin::pin;
 use std::thread;
 use std::time::Duration;
 
-use alloc_core::model::{CallStats, ScopeNode};
+use alloc_core::model::CallStats;
 use alloc_core::{CarryFuture as _, Mode, Snapshot, TrackingAllocator, current, scope, set_mode, track_memory};
-use allocscope_tests::{Rng, check_sums, node, nodes};
+use allocscope_tests::{Rng, YieldOnce, bytes, check_sums, found, node, nodes, own, poll, snapshot};
 use tracing::{Dispatch, Instrument as _, Level, Span, info_span, instrument, span};
 use tracing_subscriber::Layer as _;
 use tracing_subscriber::filter::LevelFilter;
@@ -20,24 +18,6 @@ use tracing_subscriber::util::SubscriberInitExt as _;
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
-
-fn bytes(size: usize) -> Vec<u8> {
-    black_box(Vec::with_capacity(size))
-}
-
-fn snapshot() -> Snapshot {
-    Snapshot::take().expect("the allocator is installed")
-}
-
-fn found(name: &str) -> ScopeNode {
-    node(&snapshot(), name).clone()
-}
-
-/// Allocations, bytes, live bytes and frees of the node's own blocks.
-fn own(name: &str) -> [u64; 4] {
-    let own = found(name).own;
-    [own.total_allocations, own.total_bytes, own.live_bytes, own.total_frees]
-}
 
 fn calls(name: &str) -> CallStats {
     found(name).calls
@@ -63,23 +43,6 @@ fn exit_on(dispatch: &Dispatch, span: &Span) {
 
 fn this_dispatch() -> Dispatch {
     tracing::dispatcher::get_default(Clone::clone)
-}
-
-/// Pending once; wakes its task at once. Needs no memory.
-#[derive(Default)]
-struct YieldOnce(bool);
-
-impl Future for YieldOnce {
-    type Output = ();
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.0 {
-            return Poll::Ready(());
-        }
-        self.0 = true;
-        context.waker().wake_by_ref();
-        Poll::Pending
-    }
 }
 
 fn a_span_is_a_scope_and_a_call() {
@@ -413,8 +376,7 @@ fn an_instrumented_future_dropped_half_run_ends_its_call() {
             std::future::pending::<()>().await;
         };
         let mut future = pin!(future.instrument(info_span!("half run")));
-        let mut context = Context::from_waker(Waker::noop());
-        assert!(future.as_mut().poll(&mut context).is_pending());
+        assert!(poll(future.as_mut()).is_pending());
         is_outside();
     }
     is_outside();
