@@ -116,3 +116,39 @@ fn hash_tables_grow_without_realloc() {
     let old: u64 = [4, 8, 16, 32, 64].map(|buckets| buckets * 33 + 16).iter().sum();
     assert_eq!(growth("tables"), (vec![(128 * 33 + 16, 30)], 30 * old));
 }
+
+#[test]
+fn blocks_that_are_freed_at_once_are_told_from_those_that_stay() {
+    let mut kept = Vec::new();
+    {
+        let _scope = scope!("lifetimes");
+        // Enough bytes for some windows.
+        for round in 0..40_000 {
+            drop(black_box(Vec::<u8>::with_capacity(2000)));
+            if round % 2 == 0 {
+                kept.push(black_box(Box::new([round; 10])));
+            }
+        }
+    }
+    let snapshot = Snapshot::take().expect("the allocator is installed");
+    let node = snapshot
+        .scopes
+        .iter()
+        .find(|scope| scope.name == "lifetimes")
+        .expect("it was entered")
+        .id;
+    let of_size = |bytes: u64| {
+        let mut found = snapshot.contexts.iter().filter(|context| {
+            context.scope == node && context.counters.total_bytes == bytes * context.counters.total_allocations
+        });
+        found.find_map(|context| context.lifetimes).expect("some were followed")
+    };
+    let (short, long) = (of_size(2000), of_size(40));
+    assert!(short.blocks > 64 && short.temporaries.none == short.blocks, "{short:?}");
+    assert!(long.blocks > 32 && long.temporaries == Default::default(), "{long:?}");
+    // About two in three, as they are made.
+    assert!(
+        (short.blocks / 3..short.blocks).contains(&long.blocks),
+        "{short:?} {long:?}"
+    );
+}

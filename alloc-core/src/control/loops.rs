@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use crate::model::{FreedBefore, LoopSite, LoopStats, ScopeNode, Temporaries};
+use crate::model::{FreedBefore, Lifetimes, LoopSite, LoopStats, ScopeNode, Temporaries};
 use crate::record::counters::Counter;
 use crate::record::observe::{self, LoopRow};
 use crate::record::scope;
@@ -37,6 +37,25 @@ pub(super) fn read(nodes: &[ScopeNode], places: &HashMap<u32, u32>) -> Vec<LoopS
     loops.collect()
 }
 
+/// How soon blocks were freed, by the id of their context.
+pub(super) fn read_lifetimes() -> HashMap<u32, Lifetimes> {
+    let windows = observe::rows().filter(|row| row.node() == 0);
+    windows
+        .map(|row| {
+            let lifetimes = Lifetimes {
+                blocks: row.blocks.read(),
+                temporaries: temporaries(row),
+            };
+            (row.context().0, lifetimes)
+        })
+        .collect()
+}
+
+fn temporaries(row: &LoopRow) -> Temporaries {
+    let [none, one, four, eight] = [0, 1, 2, 3].map(|class| row.temporaries.get(class).map_or(0, Counter::read));
+    Temporaries { none, one, four, eight }
+}
+
 fn read_site(row: &LoopRow, context: u32, places: &HashMap<u32, u32>) -> LoopSite {
     let mut final_bytes: Vec<u64> = row.final_bytes().collect();
     final_bytes.sort_unstable();
@@ -44,7 +63,6 @@ fn read_site(row: &LoopRow, context: u32, places: &HashMap<u32, u32>) -> LoopSit
         let context = *places.get(&target.0)?;
         Some(FreedBefore { context, blocks })
     });
-    let [none, one, four, eight] = [0, 1, 2, 3].map(|class| row.temporaries.get(class).map_or(0, Counter::read));
     LoopSite {
         context,
         present: row.present.read(),
@@ -57,7 +75,7 @@ fn read_site(row: &LoopRow, context: u32, places: &HashMap<u32, u32>) -> LoopSit
         confined: row.confined.read(),
         crossed_await: row.crossed_await.read(),
         crossed_threads: row.crossed_threads.read(),
-        temporaries: Temporaries { none, one, four, eight },
+        temporaries: temporaries(row),
         most_live: row.most_live.read(),
         one_live: row.one_live.read(),
         few_live: row.few_live.read(),

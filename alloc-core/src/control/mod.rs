@@ -311,6 +311,7 @@ fn collect() -> Snapshot {
     let mut stacks = StackTable::new();
     let mut contexts = Vec::new();
     let mut totals = Counters::default();
+    let mut lifetimes = loops::read_lifetimes();
     // Places of contexts in the snapshot, by their ids.
     let mut places: HashMap<u32, u32> = HashMap::new();
     let (mut truncated_stacks, mut foreign_stacks) = (0, 0);
@@ -344,6 +345,7 @@ fn collect() -> Snapshot {
             counters,
             older,
             growth: stack.and_then(|_| growth.remove(&(id as u32))),
+            lifetimes: lifetimes.remove(&(id as u32)),
         });
     }
     let loops = loops::read(&nodes, &places);
@@ -472,6 +474,7 @@ impl Baseline {
                 counters,
                 older: Vec::new(),
                 growth: None,
+                lifetimes: None,
             });
         }
         (snapshot.stacks, snapshot.frames, snapshot.modules) = stacks.finish();
@@ -654,6 +657,7 @@ pub(crate) fn snapshot_of_context(context: u32, bytes: u64) -> Option<Snapshot> 
         },
         older: Vec::new(),
         growth: None,
+        lifetimes: None,
     });
     (snapshot.stacks, snapshot.frames, snapshot.modules) = stacks.finish();
     snapshot.resolve();

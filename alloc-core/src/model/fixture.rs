@@ -87,6 +87,7 @@ pub(crate) fn context(scope: u32, stack: Option<u32>, live: u64) -> Context {
         counters,
         older: Vec::new(),
         growth: None,
+        lifetimes: None,
     }
 }
 

@@ -217,6 +217,20 @@ pub struct Context {
     /// How blocks grew that this stack made larger; `None` when none did, and without call stacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
+    /// How soon blocks were freed, of those that were followed; `None` when none was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lifetimes: Option<Lifetimes>,
+}
+
+/// How soon blocks were freed. A sample: each thread follows 64 allocations in a row, each time it has granted about another MiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct Lifetimes {
+    /// Blocks that were followed.
+    pub blocks: u64,
+    /// Of these, those that their thread freed before it had made eight more allocations.
+    pub temporaries: Temporaries,
 }
 
 /// The growth of blocks that one call stack made larger, by reallocation or by allocating a larger hash table.

@@ -545,11 +545,9 @@ pub(super) fn forget_calls(thread: &ThreadState) {
     for call in thread.calls.iter().take(depth as usize) {
         call.serial.set(0);
         call.waiting.store(0, Ordering::Relaxed);
-        if let Some(handle) = Handle::from_bits(call.observation.swap(0, Ordering::Relaxed)) {
-            observe::give_up(handle);
-        }
+        call.observation.store(0, Ordering::Relaxed);
     }
-    thread.observing.store(0, Ordering::Relaxed);
+    observe::forget(thread);
     thread.opened.store(0, Ordering::Relaxed);
     thread.parts.store(0, Ordering::Relaxed);
 }

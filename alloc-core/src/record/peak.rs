@@ -61,6 +61,9 @@ impl ThreadState {
             }
             self.run_max.set(net as u64);
         }
+        if granted >= self.window_at.get() {
+            return false;
+        }
         self.granted.set(granted);
         true
     }

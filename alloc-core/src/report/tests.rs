@@ -69,6 +69,7 @@ fn context(scope: u32, stack: Option<u32>, figures: Figures) -> Context {
         counters: counters(figures),
         older: Vec::new(),
         growth: None,
+        lifetimes: None,
     }
 }
 

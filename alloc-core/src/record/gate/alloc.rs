@@ -16,7 +16,7 @@ use crate::record::counters::Row;
 #[cfg(not(stack_rules))]
 use crate::record::settings::Mode;
 use crate::record::thread::{self, ThreadState};
-use crate::record::{epoch, frame, growth, peak, settings};
+use crate::record::{epoch, frame, growth, observe, peak, settings};
 #[cfg(stack_rules)]
 use {super::row::find_stack, crate::record::stack};
 
@@ -246,6 +246,9 @@ fn finish_front_slowly(
         None => count_alloc(thread, row, context, size),
     };
     thread.vacate();
+    if thread.granted.get() >= thread.window_at.get() {
+        observe::open_window(thread);
+    }
     finish(granted, true, size, header)
 }
 

@@ -74,7 +74,7 @@ pub(super) fn alloc<A: GlobalAlloc>(
     }
     thread.vacate();
     let granted = again();
-    thread.vacate_to(attention);
+    thread.attend(attention);
     note_granted(thread, granted, align, size);
     granted
 }

@@ -9,6 +9,7 @@
 
 use core::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
+use super::WINDOW;
 use super::pool::Handle;
 use super::sums::TARGETS;
 use super::table::{Block, Table};
@@ -130,7 +131,10 @@ impl Site {
 
 /// See the file's head. INVARIANT: zeroed memory is an empty observation.
 pub(super) struct Iteration {
+    /// The scope node whose call it is; 0 for a window.
     node: AtomicU32,
+    /// Bits of the observation that this is.
+    bits: AtomicU32,
     /// Bits of the observation that the thread was in before.
     outer: AtomicU32,
     /// Index of the thread that ran it last.
@@ -191,6 +195,19 @@ impl Iteration {
         load(&self.outer)
     }
 
+    pub(super) fn outer_place(&self) -> &AtomicU32 {
+        &self.outer
+    }
+
+    pub(super) fn handle(&self) -> Option<Handle> {
+        Handle::from_bits(load(&self.bits))
+    }
+
+    /// Allocations so far.
+    pub(super) fn allocations(&self) -> u32 {
+        load(&self.clock)
+    }
+
     pub(super) fn was_suspended(&self) -> bool {
         load(&self.suspensions) != 0
     }
@@ -204,6 +221,7 @@ impl Iteration {
     }
 
     pub(super) fn enter(&self, thread: &ThreadState, handle: Handle) {
+        store(&self.bits, handle.0);
         store(&self.outer, thread.observing.swap(handle.0, Ordering::Relaxed));
         let before = self.runner.swap(thread.index(), Ordering::Relaxed);
         if before != 0 && before != thread.index() {
@@ -292,6 +310,9 @@ impl Iteration {
         self.end_burst();
         add(&self.clock, 1);
         self.newest.set(0);
+        if self.node() == 0 && load(&self.clock) > WINDOW {
+            return;
+        }
         let Some((place, site)) = self
             .place_of(context)
             .and_then(|place| Some((place, self.site(place)?)))

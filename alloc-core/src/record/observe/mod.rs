@@ -4,6 +4,7 @@
 //! counters; to follow every block of every iteration would cost more than the allocations themselves. So iterations (calls of a
 //! scope of kind request or loop) are *sampled*: while one is observed, its thread is under attention (`thread`), each event takes the
 //! rare path of the gate, and `gate::unusual` tells the functions below. All other iterations pay nothing per event.
+//! Besides, each thread opens a *window* now and then, in which its next allocations are observed wherever they are made.
 //!
 //! - `scope::make_node_row` and `due_again` say that the next call of a row is to be observed; `frame` begins, leaves, resumes and ends
 //!   the observation with the call. Between the polls of an async call it waits in the call's entry in `waiting`.
@@ -136,6 +137,52 @@ pub(super) fn resume(thread: &ThreadState, handle: Handle) -> bool {
     true
 }
 
+/// Bytes that a thread grants, on average, between two windows.
+const WINDOW_BYTES: u64 = 1 << 20;
+/// Allocations that a window judges, and for how many it goes on, so that the last ones are judged, too.
+const WINDOW: u32 = 64;
+const WINDOW_END: u32 = WINDOW + 8;
+
+/// Opens a window: the thread's next allocations are observed, wherever they are made, for what can be said of single blocks: how soon they
+/// are freed.
+///
+/// PERF: where the next window opens is drawn in bytes granted, because that sum is in a register when the gate compares it.
+#[cold]
+pub(super) fn open_window(thread: &ThreadState) {
+    let next = match observing() {
+        Observing::None => u64::MAX,
+        _ => thread.granted.get() + 1 + thread.random() % (2 * WINDOW_BYTES),
+    };
+    thread.window_at.set(next);
+    // An observed iteration says more. The node 0 is no scope's.
+    if next == u64::MAX || thread.observing.load(Ordering::Relaxed) != 0 {
+        return;
+    }
+    if let Some(handle) = pool::take(0) {
+        if let Some(window) = pool::get(handle) {
+            window.enter(thread, handle);
+        }
+        thread.set_observed(true);
+    }
+}
+
+/// Closes the thread's window, which is the outermost observation on it.
+#[cold]
+fn close_window(thread: &ThreadState, window: &iteration::Iteration) {
+    let Some(handle) = window.handle() else { return };
+    let mut place = &thread.observing;
+    while let Some(iteration) = pool::running(place.load(Ordering::Relaxed)) {
+        if core::ptr::eq(iteration, window) {
+            place.store(window.outer(), Ordering::Relaxed);
+            break;
+        }
+        place = iteration.outer_place();
+    }
+    window.end(|window, site| sums::add(thread, window, site));
+    window.clear();
+    pool::give(handle);
+}
+
 fn enter(thread: &ThreadState, handle: Handle) {
     thread.occupied_for(|| {
         if let Some(iteration) = pool::get(handle) {
@@ -193,13 +240,23 @@ pub(super) fn give_up(handle: Handle) {
     }
 }
 
+/// The thread has ended: nothing is observed on it any more.
+pub(super) fn forget(thread: &ThreadState) {
+    let mut next = thread.observing.swap(0, Ordering::Relaxed);
+    while let Some(handle) = Handle::from_bits(next) {
+        next = pool::get(handle).map_or(0, iteration::Iteration::outer);
+        give_up(handle);
+    }
+}
+
 /// Tells every iteration that is observed on the thread.
 fn tell(thread: &ThreadState, event: impl Fn(&iteration::Iteration)) {
     thread.occupied_for(|| {
         let mut next = thread.observing.load(Ordering::Relaxed);
         while let Some(iteration) = pool::running(next) {
-            event(iteration);
+            // First: the event may end it.
             next = iteration.outer();
+            event(iteration);
         }
     });
 }
@@ -212,7 +269,13 @@ fn key(block: *mut u8) -> u64 {
 /// A block was granted on a thread that is observed.
 #[cold]
 pub(super) fn granted(thread: &ThreadState, block: *mut u8, size: usize, context: ContextId) {
-    tell(thread, |iteration| iteration.granted(key(block), size as u64, context));
+    tell(thread, |iteration| {
+        iteration.granted(key(block), size as u64, context);
+        if iteration.node() == 0 && iteration.allocations() >= WINDOW_END {
+            close_window(thread, iteration);
+        }
+    });
+    thread.set_observed(thread.observing.load(Ordering::Relaxed) != 0);
 }
 
 /// A block is about to be freed.

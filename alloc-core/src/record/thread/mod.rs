@@ -77,6 +77,8 @@ pub(crate) struct ThreadState {
     /// While `net` stays between the two, neither a peak nor a publication is due. Signed.
     pub(crate) window_low: Counter,
     pub(crate) window_high: Counter,
+    /// From so many bytes granted on, the next allocations are observed: see `observe::open_window`.
+    pub(crate) window_at: Counter,
     /// Stamp of the next block, as the bits of a birth.
     pub(crate) birth_bits: Counter,
     /// Stamp of the blocks that the running call counts as its own, likewise: that of no block while it has no record.
@@ -349,7 +351,12 @@ impl ThreadState {
         Attention(self.occupied.0.load(Ordering::Relaxed) & (WATCHED | OBSERVED | OBSERVES_ALL))
     }
 
-    /// Ends what `occupy` began on a thread under attention; or puts an end to what `unattended` began.
+    /// Puts the thread under attention again; whatever it is under now stays.
+    pub(crate) fn attend(&self, attention: Attention) {
+        self.occupied.0.fetch_or(attention.0, Ordering::Relaxed);
+    }
+
+    /// Ends what `occupy` began, on a thread that may be under attention.
     #[inline(always)]
     pub(crate) fn vacate_to(&self, attention: Attention) {
         compiler_fence(Ordering::SeqCst);

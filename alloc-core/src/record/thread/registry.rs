@@ -70,6 +70,7 @@ pub(super) fn register() -> Option<&'static ThreadState> {
     state.salt.set(u64::from(index).wrapping_mul(0x2545_f491_4f6c_dd1d));
     state.last_serial.set(u64::from(index) << 40);
     state.random.set(state.salt.get() | 1);
+    state.window_at.set(0);
     state.go_on_with(Stamp::NONE);
     let Some(root) = state.node_row(ScopeNodeId::ROOT.0) else {
         state.status.store(UNUSED, Ordering::Release);
