@@ -21,7 +21,9 @@ pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         let name = last_name(attribute.path());
         match name.as_deref() {
-            Some("test" | "bench" | "rstest" | "test_case" | "quickcheck" | "wasm_bindgen_test" | "allocation_test") => true,
+            Some(
+                "test" | "bench" | "rstest" | "test_case" | "quickcheck" | "wasm_bindgen_test" | "allocation_test",
+            ) => true,
             Some("cfg") => match &attribute.meta {
                 Meta::List(list) => has_test(list.tokens.clone()),
                 _ => false,
@@ -70,7 +72,11 @@ fn marks_request(meta: &Meta, names: &Names) -> bool {
         let parsed = list.parse_args_with(Punctuated::<Meta, Token![,]>::parse_terminated);
         return parsed.is_ok_and(|metas| metas.iter().skip(1).any(|meta| marks_request(meta, names)));
     }
-    names.full_path(&list.path).last().is_some_and(|name| name == TRACK_MEMORY) && names_request(list.tokens.clone())
+    names
+        .full_path(&list.path)
+        .last()
+        .is_some_and(|name| name == TRACK_MEMORY)
+        && names_request(list.tokens.clone())
 }
 
 /// `request` stands alone between commas: not as a value, not in a nested list.

@@ -49,7 +49,12 @@ impl<'a> Facts<'a> {
         for walked in all {
             let declared = &index.functions[walked.id];
             let kind = declared.output.as_ref().map(|(kind, _)| *kind);
-            if walked.body.creations.iter().any(|creation| returns_it(&walked.body, creation, kind)) {
+            if walked
+                .body
+                .creations
+                .iter()
+                .any(|creation| returns_it(&walked.body, creation, kind))
+            {
                 facts.fresh.insert(walked.id);
             }
             for call in walked.body.calls.iter().filter(|call| !call.is_rare) {
@@ -138,14 +143,14 @@ impl<'a> Facts<'a> {
             column: creation.column,
             function: declared.path.clone(),
             why: why(creation, stay, loop_place.as_ref(), request.as_ref(), &loops),
-            suggestion: suggest(creation, stay, loop_place.is_some()),
+            suggestion: suggest(creation, stay, changes(creation, stay), loop_place.is_some()),
             loop_place,
             loop_depth: loops.len(),
             request,
             kind: creation.made.kind,
             type_text: creation.made.ty.clone(),
             made_by: creation.made.how.clone(),
-            rank: rank(creation, &loops, standing),
+            rank: rank(creation, changes(creation, stay), &loops, standing),
             source: String::new(),
             measured: None,
         };
@@ -155,6 +160,14 @@ impl<'a> Facts<'a> {
             statement: creation.statement,
             growth: stay.growth_lines.clone(),
         }
+    }
+}
+
+/// What its content depends on: what is filled or changed after is another in each turn, whatever it was made of.
+fn changes(creation: &Creation, stay: &Stay) -> Depends {
+    match creation.made.is_empty || stay.grows || stay.is_mut {
+        true => Depends::Turn,
+        false => creation.depends,
     }
 }
 
@@ -172,7 +185,13 @@ fn returns_it(body: &Body, creation: &Creation, kind: Option<Kind>) -> bool {
     is_filled && body.fate(creation) == Fate::Leaves(Exit::Returned)
 }
 
-fn why(creation: &Creation, stay: &Stay, place: Option<&LoopPlace>, request: Option<&RequestPlace>, loops: &[&Loop]) -> String {
+fn why(
+    creation: &Creation,
+    stay: &Stay,
+    place: Option<&LoopPlace>,
+    request: Option<&RequestPlace>,
+    loops: &[&Loop],
+) -> String {
     let made = &creation.made;
     let what = match made.kind {
         Kind::Clone if made.ty == "_" => "a clone".to_owned(),
@@ -184,11 +203,11 @@ fn why(creation: &Creation, stay: &Stay, place: Option<&LoopPlace>, request: Opt
     };
     let mut text = match made.by {
         Some(_) => format!("{what}, new from each call of {},", made.how),
-        None => format!("{what}"),
+        None => what,
     };
     text += match made.kind {
-        Kind::Regex => " is compiled ",
-        _ => " is made ",
+        Kind::Regex => " is compiled and dropped ",
+        _ => " is made and dropped ",
     };
     text += &match (place, request) {
         (Some(place), Some(request)) => format!("in every turn of {place}, in {}", request_text(request)),
@@ -200,7 +219,7 @@ fn why(creation: &Creation, stay: &Stay, place: Option<&LoopPlace>, request: Opt
         text += ", on one branch";
     }
     text += end(stay);
-    match creation.depends {
+    match changes(creation, stay) {
         Depends::Nothing => text += "; it is made of constants",
         Depends::Outside if place.is_some() => text += "; nothing it is made of changes in the loop",
         Depends::Outside => text += "; no part of the request is in it",
@@ -226,20 +245,23 @@ fn why(creation: &Creation, stay: &Stay, place: Option<&LoopPlace>, request: Opt
 fn request_text(request: &RequestPlace) -> String {
     match request.is_caller {
         false => format!("every call of the request `{}`", request.function),
-        true => format!("every call of this function, which the request `{}` calls", request.function),
+        true => format!(
+            "every call of this function, which the request `{}` calls",
+            request.function
+        ),
     }
 }
 
 fn end(stay: &Stay) -> &'static str {
     match (stay.consumers.as_slice(), stay.borrows.as_slice()) {
-        ([Consumer::Loop], _) => ", gone through and dropped",
-        ([Consumer::Iterator | Consumer::FlatMap], _) => ", taken apart and dropped",
-        ([], [Borrow::Lookup]) => ", used for one look-up and dropped",
-        ([], [Borrow::Append]) => ", copied from and dropped",
-        ([], [Borrow::Compare]) => ", compared and dropped",
-        ([], [Borrow::Print]) => ", printed and dropped",
-        ([], [Borrow::Key]) => ", used as a key and dropped",
-        ([], [Borrow::Eager]) => ", whether or not it is needed, and dropped",
-        _ => " and dropped",
+        ([Consumer::Loop], _) => "; it is gone through once",
+        ([Consumer::Iterator | Consumer::FlatMap], _) => "; it is taken apart",
+        ([], [Borrow::Lookup]) => "; it is used for one look-up",
+        ([], [Borrow::Append]) => "; it is copied from",
+        ([], [Borrow::Compare]) => "; it is compared",
+        ([], [Borrow::Print]) => "; it is printed",
+        ([], [Borrow::Key]) => "; it is used as a key",
+        ([], [Borrow::Eager]) => ", whether or not it is needed",
+        _ => "",
     }
 }

@@ -243,13 +243,19 @@ mod tests {
     fn comments_are_not_found_in_strings_of_any_kind() {
         assert_eq!(texts(r###"let a = "// no"; let b = r#"x " // no"#; // yes"###), ["yes"]);
         assert_eq!(texts("let a = \"\\\"// no\"; // yes"), ["yes"]);
-        assert_eq!(texts("b\"// no\"; c\"// no\"; br##\"\"# // no\"##; cr\"// no\" // yes"), ["yes"]);
+        assert_eq!(
+            texts("b\"// no\"; c\"// no\"; br##\"\"# // no\"##; cr\"// no\" // yes"),
+            ["yes"]
+        );
         assert_eq!(texts("\"two\n// no\nlines\" // yes"), ["yes"]);
     }
 
     #[test]
     fn quotes_of_characters_and_lifetimes_open_no_string() {
-        assert_eq!(texts("let q = '\"'; // one\nlet p = '\\''; // two\nfn f<'a>(x: &'a str) {} // three"), ["one", "two", "three"]);
+        assert_eq!(
+            texts("let q = '\"'; // one\nlet p = '\\''; // two\nfn f<'a>(x: &'a str) {} // three"),
+            ["one", "two", "three"]
+        );
         assert_eq!(texts("let e = '\\u{1F600}'; let u = 'é'; // yes"), ["yes"]);
         assert_eq!(texts("'outer: loop { break 'outer; } // yes"), ["yes"]);
     }
@@ -275,7 +281,17 @@ mod tests {
 
     #[test]
     fn text_that_is_no_rust_is_scanned_to_its_end() {
-        for text in ["\"", "'", "r#\"", "/*", "'\\", "r#", "b'", "\u{feff}//x", "#!/bin/sh '\n// a"] {
+        for text in [
+            "\"",
+            "'",
+            "r#\"",
+            "/*",
+            "'\\",
+            "r#",
+            "b'",
+            "\u{feff}//x",
+            "#!/bin/sh '\n// a",
+        ] {
             scan(text);
         }
         assert_eq!(scan("((([").depth, 4);

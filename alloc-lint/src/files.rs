@@ -61,9 +61,13 @@ fn name(path: &Path, root: &Path) -> String {
 
 /// `cart::item` of `shop/src/cart/item.rs`; empty for the root of a crate and for files outside of any `src`.
 pub(crate) fn module_of(name: &str) -> String {
-    let Some(stem) = name.strip_suffix(".rs") else { return String::new() };
+    let Some(stem) = name.strip_suffix(".rs") else {
+        return String::new();
+    };
     let parts: Vec<&str> = stem.split('/').collect();
-    let Some(src) = parts.iter().rposition(|part| *part == "src") else { return String::new() };
+    let Some(src) = parts.iter().rposition(|part| *part == "src") else {
+        return String::new();
+    };
     let mut parts = parts[src + 1..].to_vec();
     if matches!(parts.last(), Some(&("mod" | "lib" | "main"))) {
         parts.pop();

@@ -87,6 +87,11 @@ impl Index {
         }
     }
 
+    /// Some type of the files has a method or function of this name.
+    pub(crate) fn declares(&self, name: &str) -> bool {
+        self.by_name.contains_key(name)
+    }
+
     /// The type of a field.
     pub(crate) fn field(&self, owner: &str, field: &str) -> Option<&Ty> {
         let fields = self.structs.get(owner)?.as_ref()?;
@@ -99,7 +104,9 @@ impl Index {
     }
 
     fn cost(&self, ty: &Ty, depth: usize) -> CloneCost {
-        let CloneCost::Struct(name) = ty.clone_cost() else { return ty.clone_cost() };
+        let CloneCost::Struct(name) = ty.clone_cost() else {
+            return ty.clone_cost();
+        };
         let (Some(Some(fields)), Some(depth)) = (self.structs.get(&name), depth.checked_sub(1)) else {
             return CloneCost::Unknown;
         };
@@ -123,7 +130,10 @@ struct Structs<'a> {
 impl<'ast> Visit<'ast> for Structs<'_> {
     fn visit_item_struct(&mut self, item: &'ast syn::ItemStruct) {
         let fields = item.fields.iter().enumerate().map(|(number, field)| {
-            let name = field.ident.as_ref().map_or_else(|| number.to_string(), ToString::to_string);
+            let name = field
+                .ident
+                .as_ref()
+                .map_or_else(|| number.to_string(), ToString::to_string);
             (name, self.names.ty(&field.ty))
         });
         let fields: Vec<(String, Ty)> = fields.collect();

@@ -98,7 +98,13 @@ impl Kind {
     pub(crate) fn is_buffer(self) -> bool {
         matches!(
             self,
-            Kind::Vec | Kind::VecDeque | Kind::String | Kind::HashMap | Kind::HashSet | Kind::BinaryHeap | Kind::PathBuf
+            Kind::Vec
+                | Kind::VecDeque
+                | Kind::String
+                | Kind::HashMap
+                | Kind::HashSet
+                | Kind::BinaryHeap
+                | Kind::PathBuf
         )
     }
 
@@ -149,10 +155,33 @@ pub(crate) fn constructor(kind: Kind, name: &str) -> Option<Ctor> {
 pub(crate) fn is_growth(method: &str) -> bool {
     matches!(
         method,
-        "push" | "push_str" | "push_back" | "push_front" | "insert" | "insert_str" | "extend" | "extend_from_slice"
-            | "extend_from_within" | "append" | "resize" | "resize_with" | "reserve" | "reserve_exact" | "entry"
-            | "write_str" | "write_fmt" | "write_char" | "write_all" | "put_slice" | "put_u8" | "get_or_insert_with" | "replace"
-            | "splice" | "try_reserve" | "push_within_capacity" | "write"
+        "push"
+            | "push_str"
+            | "push_back"
+            | "push_front"
+            | "insert"
+            | "insert_str"
+            | "extend"
+            | "extend_from_slice"
+            | "extend_from_within"
+            | "append"
+            | "resize"
+            | "resize_with"
+            | "reserve"
+            | "reserve_exact"
+            | "entry"
+            | "write_str"
+            | "write_fmt"
+            | "write_char"
+            | "write_all"
+            | "put_slice"
+            | "put_u8"
+            | "get_or_insert_with"
+            | "replace"
+            | "splice"
+            | "try_reserve"
+            | "push_within_capacity"
+            | "write"
     )
 }
 
@@ -160,9 +189,31 @@ pub(crate) fn is_growth(method: &str) -> bool {
 pub(crate) fn passes_on(method: &str) -> bool {
     matches!(
         method,
-        "unwrap" | "expect" | "unwrap_or" | "unwrap_or_default" | "unwrap_or_else" | "into" | "try_into" | "ok" | "err" | "map_err"
-            | "ok_or" | "ok_or_else" | "context" | "with_context" | "freeze" | "boxed" | "finish" | "build" | "or_else" | "or"
-            | "leak" | "await" | "chain_err" | "wrap_err" | "wrap_err_with"
+        "unwrap"
+            | "expect"
+            | "unwrap_or"
+            | "unwrap_or_default"
+            | "unwrap_or_else"
+            | "into"
+            | "try_into"
+            | "ok"
+            | "err"
+            | "map_err"
+            | "ok_or"
+            | "ok_or_else"
+            | "context"
+            | "with_context"
+            | "freeze"
+            | "boxed"
+            | "finish"
+            | "build"
+            | "or_else"
+            | "or"
+            | "leak"
+            | "await"
+            | "chain_err"
+            | "wrap_err"
+            | "wrap_err_with"
     ) || (method.starts_with("into_") && !takes_apart(method))
 }
 
@@ -178,10 +229,49 @@ pub(crate) fn takes_apart(method: &str) -> bool {
 pub(crate) fn is_cheap(name: &str) -> bool {
     matches!(
         name,
-        "Rc" | "Arc" | "Weak" | "Bytes" | "Sender" | "SyncSender" | "UnboundedSender" | "Receiver" | "Handle" | "Duration" | "Instant"
-            | "SystemTime" | "Ordering" | "PhantomData" | "bool" | "char" | "u8" | "u16" | "u32" | "u64" | "u128" | "usize" | "i8"
-            | "i16" | "i32" | "i64" | "i128" | "isize" | "f32" | "f64" | "NonZeroU32" | "NonZeroU64" | "NonZeroUsize" | "IpAddr"
-            | "Ipv4Addr" | "Ipv6Addr" | "SocketAddr" | "Uuid" | "Span" | "Method" | "StatusCode" | "Iter" | "Chars" | "Range"
+        "Rc" | "Arc"
+            | "Weak"
+            | "Bytes"
+            | "Sender"
+            | "SyncSender"
+            | "UnboundedSender"
+            | "Receiver"
+            | "Handle"
+            | "Duration"
+            | "Instant"
+            | "SystemTime"
+            | "Ordering"
+            | "PhantomData"
+            | "bool"
+            | "char"
+            | "u8"
+            | "u16"
+            | "u32"
+            | "u64"
+            | "u128"
+            | "usize"
+            | "i8"
+            | "i16"
+            | "i32"
+            | "i64"
+            | "i128"
+            | "isize"
+            | "f32"
+            | "f64"
+            | "NonZeroU32"
+            | "NonZeroU64"
+            | "NonZeroUsize"
+            | "IpAddr"
+            | "Ipv4Addr"
+            | "Ipv6Addr"
+            | "SocketAddr"
+            | "Uuid"
+            | "Span"
+            | "Method"
+            | "StatusCode"
+            | "Iter"
+            | "Chars"
+            | "Range"
     )
 }
 

@@ -55,7 +55,8 @@ pub use error::LintError;
 pub use kinds::Kind;
 pub use lint::{lint_paths, lint_source};
 pub use model::{
-    Candidate, LoopKind, LoopPlace, MatchedBy, Measured, Note, NoteKind, Report, RequestPlace, SCHEMA_VERSION, Suppressed,
+    Candidate, LoopKind, LoopPlace, MatchedBy, Measured, Note, NoteKind, Report, RequestPlace, SCHEMA_VERSION,
+    Suppressed,
 };
 pub use options::{DEFAULT_MIN_RANK, Options, Tests};
 pub use profile::{MeasuredSite, Profile};

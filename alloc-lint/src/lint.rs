@@ -81,7 +81,11 @@ pub fn lint_paths(paths: &[PathBuf], options: &Options) -> Result<Report, LintEr
 /// # Ok::<(), alloc_lint::LintError>(())
 /// ```
 pub fn lint_source(name: &str, text: &str, options: &Options) -> Result<Report, LintError> {
-    run(BTreeMap::from([(name.to_owned(), text.to_owned())]), Vec::new(), options)
+    run(
+        BTreeMap::from([(name.to_owned(), text.to_owned())]),
+        Vec::new(),
+        options,
+    )
 }
 
 fn run(texts: BTreeMap<String, String>, notes: Vec<Note>, options: &Options) -> Result<Report, LintError> {
@@ -92,7 +96,9 @@ fn run(texts: BTreeMap<String, String>, notes: Vec<Note>, options: &Options) -> 
             .spawn_scoped(scope, || lint(&texts, notes, options))
             .map_err(|error| LintError::io("a thread to lint on".as_ref(), error))?
             .join()
-            .map_err(|_| LintError::format("lint: the lint itself failed; please report which files it was given".to_owned()))
+            .map_err(|_| {
+                LintError::format("lint: the lint itself failed; please report which files it was given".to_owned())
+            })
     })
 }
 
@@ -132,7 +138,10 @@ fn lint(texts: &BTreeMap<String, String>, mut notes: Vec<Note>, options: &Option
     let mut allows = Vec::new();
     let mut next_function = 0;
     for (number, file) in files.iter().enumerate() {
-        let parsed = file.is_parsed.then(|| source::parse(file.name, file.text).ok()).flatten();
+        let parsed = file
+            .is_parsed
+            .then(|| source::parse(file.name, file.text).ok())
+            .flatten();
         let Some(source) = parsed else {
             allows.push(None);
             continue;
@@ -163,7 +172,12 @@ fn lint(texts: &BTreeMap<String, String>, mut notes: Vec<Note>, options: &Option
     report(found, allows, notes, (&files, walked.len()), options)
 }
 
-fn each_function(source: &Source, name: &str, options: &Options, each: &mut dyn FnMut(&outline::Function<'_>)) -> Outline {
+fn each_function(
+    source: &Source,
+    name: &str,
+    options: &Options,
+    each: &mut dyn FnMut(&outline::Function<'_>),
+) -> Outline {
     outline::read(&source.tree, &source.names, &module_of(name), options.tests, each)
 }
 
@@ -176,7 +190,10 @@ fn crate_of(name: &str) -> &str {
 fn is_below(name: &str, test_modules: &[String]) -> bool {
     let module = format!("{}|{}", crate_of(name), module_of(name));
     test_modules.iter().any(|test| {
-        module == *test || module.strip_prefix(test.as_str()).is_some_and(|rest| rest.starts_with("::"))
+        module == *test
+            || module
+                .strip_prefix(test.as_str())
+                .is_some_and(|rest| rest.starts_with("::"))
     })
 }
 
@@ -192,7 +209,13 @@ fn add_source_lines(found: &mut [Found], files: &[File<'_>]) {
     }
 }
 
-fn report(found: Vec<Found>, mut allows: Vec<Option<Allows>>, mut notes: Vec<Note>, read: (&[File<'_>], usize), options: &Options) -> Report {
+fn report(
+    found: Vec<Found>,
+    mut allows: Vec<Option<Allows>>,
+    mut notes: Vec<Note>,
+    read: (&[File<'_>], usize),
+    options: &Options,
+) -> Report {
     let mut candidates = Vec::new();
     let mut suppressed = Vec::new();
     let mut below_min_rank = 0;

@@ -46,7 +46,9 @@ fn file_of(site: &MeasuredSite, files: &[&str]) -> Option<usize> {
     let mut best: Option<(usize, usize)> = None;
     let mut is_tie = false;
     for (number, file) in files.iter().enumerate() {
-        let Some(common) = common_suffix(&site.file, file) else { continue };
+        let Some(common) = common_suffix(&site.file, file) else {
+            continue;
+        };
         match best {
             Some((most, _)) if common < most => {}
             Some((most, _)) if common == most => is_tie = true,
@@ -76,10 +78,16 @@ fn owners(found: &[Found], site: &MeasuredSite, file: usize) -> (Vec<usize>, Mat
     let line = site.line as usize;
     let select = |is_it: &dyn Fn(&Found) -> bool| -> Vec<usize> {
         let in_file = found.iter().enumerate().filter(|(_, found)| found.file == file);
-        in_file.filter(|(_, found)| is_it(found)).map(|(number, _)| number).collect()
+        in_file
+            .filter(|(_, found)| is_it(found))
+            .map(|(number, _)| number)
+            .collect()
     };
     if line == 0 {
-        return (select(&|found| is_function(&found.candidate.function, &site.function)), MatchedBy::Function);
+        return (
+            select(&|found| is_function(&found.candidate.function, &site.function)),
+            MatchedBy::Function,
+        );
     }
     let by_line = select(&|found| found.candidate.line == line);
     if !by_line.is_empty() {
@@ -97,7 +105,12 @@ fn owners(found: &[Found], site: &MeasuredSite, file: usize) -> (Vec<usize>, Mat
 fn is_function(candidate: &str, site: &str) -> bool {
     let site = plain(site);
     let ours: Vec<&str> = candidate.split("::").collect();
-    let common = ours.iter().rev().zip(site.iter().rev()).take_while(|(a, b)| *a == b).count();
+    let common = ours
+        .iter()
+        .rev()
+        .zip(site.iter().rev())
+        .take_while(|(a, b)| *a == b)
+        .count();
     common > 0 && common >= ours.len().min(site.len()).min(2)
 }
 
@@ -164,7 +177,10 @@ mod tests {
 
     #[test]
     fn functions_are_compared_by_their_last_names() {
-        assert!(is_function("fraud::Checker::check", "shop::fraud::Checker::check::{{closure}}"));
+        assert!(is_function(
+            "fraud::Checker::check",
+            "shop::fraud::Checker::check::{{closure}}"
+        ));
         assert!(is_function("Cart::add", "<shop::Cart as shop::Add>::add"));
         assert!(is_function("cart::sum", "shop::cart::sum::<u64>"));
         assert!(is_function("check", "shop::check"));

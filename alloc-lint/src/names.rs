@@ -52,7 +52,9 @@ impl Names {
     /// The full path that a path of the file stands for, as far as its imports say.
     pub(crate) fn full_path(&self, path: &syn::Path) -> Vec<String> {
         let mut segments = path.segments.iter().map(|segment| segment.ident.to_string());
-        let Some(first) = segments.next() else { return Vec::new() };
+        let Some(first) = segments.next() else {
+            return Vec::new();
+        };
         let mut full = self.imports.get(&first).cloned().unwrap_or_else(|| vec![first]);
         full.extend(segments);
         full
@@ -78,7 +80,9 @@ impl Names {
 
     /// The type that a path names.
     pub(crate) fn path_ty(&self, path: &syn::Path) -> Ty {
-        let Some(last) = path.segments.last() else { return Ty::Other };
+        let Some(last) = path.segments.last() else {
+            return Ty::Other;
+        };
         self.segment_ty(&last.ident.to_string(), &last.arguments, path.segments.len() == 1)
     }
 
@@ -108,9 +112,7 @@ impl Names {
             return Ty::Named(name.to_owned(), args);
         }
         match self.aliases.get(name) {
-            Some(Ty::Named(aliased, of)) => {
-                Ty::Named(aliased.clone(), if of.is_empty() { args } else { of.clone() })
-            }
+            Some(Ty::Named(aliased, of)) => Ty::Named(aliased.clone(), if of.is_empty() { args } else { of.clone() }),
             Some(other) => other.clone(),
             None if self.is_declared(name) => Ty::Named(format!("{OWN}{name}"), args),
             None => Ty::Named(self.original(name).to_owned(), args),

@@ -45,12 +45,22 @@ pub(crate) struct Outline {
 }
 
 /// Calls `each` with every function of the file, in the order of the source.
-pub(crate) fn read(file: &syn::File, names: &Names, module: &str, tests: Tests, each: &mut dyn FnMut(&Function<'_>)) -> Outline {
+pub(crate) fn read(
+    file: &syn::File,
+    names: &Names,
+    module: &str,
+    tests: Tests,
+    each: &mut dyn FnMut(&Function<'_>),
+) -> Outline {
     let mut reader = Reader {
         names,
         tests,
         each,
-        path: module.split("::").filter(|part| !part.is_empty()).map(str::to_owned).collect(),
+        path: module
+            .split("::")
+            .filter(|part| !part.is_empty())
+            .map(str::to_owned)
+            .collect(),
         owner: None,
         is_request: false,
         outline: Outline::default(),
@@ -109,7 +119,13 @@ impl Reader<'_> {
     }
 
     /// Goes into a block of functions.
-    fn block(&mut self, attributes: &[Attribute], name: Option<String>, owner: Option<String>, go: &mut dyn FnMut(&mut Self)) {
+    fn block(
+        &mut self,
+        attributes: &[Attribute],
+        name: Option<String>,
+        owner: Option<String>,
+        go: &mut dyn FnMut(&mut Self),
+    ) {
         let request = self.is_request;
         let around = std::mem::replace(&mut self.owner, owner);
         self.is_request |= is_request(attributes, self.names);
@@ -156,21 +172,27 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         }
         if self.open(&item.attrs, item.span(), item.ident.span()) {
             let name = item.ident.to_string();
-            self.block(&item.attrs, Some(name), None, &mut |this| visit::visit_item_mod(this, item));
+            self.block(&item.attrs, Some(name), None, &mut |this| {
+                visit::visit_item_mod(this, item)
+            });
         }
     }
 
     fn visit_item_impl(&mut self, item: &'ast ItemImpl) {
         if self.open(&item.attrs, item.span(), item.self_ty.span()) {
             let name = type_name(&item.self_ty);
-            self.block(&item.attrs, name.clone(), name, &mut |this| visit::visit_item_impl(this, item));
+            self.block(&item.attrs, name.clone(), name, &mut |this| {
+                visit::visit_item_impl(this, item)
+            });
         }
     }
 
     fn visit_item_trait(&mut self, item: &'ast ItemTrait) {
         if self.open(&item.attrs, item.span(), item.ident.span()) {
             let name = Some(item.ident.to_string());
-            self.block(&item.attrs, name.clone(), name, &mut |this| visit::visit_item_trait(this, item));
+            self.block(&item.attrs, name.clone(), name, &mut |this| {
+                visit::visit_item_trait(this, item)
+            });
         }
     }
 }

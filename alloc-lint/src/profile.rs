@@ -57,16 +57,18 @@ impl Profile {
     /// # Errors
     /// [`LintError::is_format`] when the text is neither of the two, or a snapshot of a version that this build does not know.
     pub fn from_json(text: &str) -> Result<Self, LintError> {
-        let value: serde_json::Value =
-            serde_json::from_str(text).map_err(|error| LintError::format(format!("read a profile: found no JSON: {error}")))?;
+        let value: serde_json::Value = serde_json::from_str(text)
+            .map_err(|error| LintError::format(format!("read a profile: found no JSON: {error}")))?;
         if value.get("sites").is_some() {
-            return serde_json::from_value(value).map_err(|error| LintError::format(format!("read a list of measured sites: {error}")));
+            return serde_json::from_value(value)
+                .map_err(|error| LintError::format(format!("read a list of measured sites: {error}")));
         }
         let version = value.get("schema_version").and_then(serde_json::Value::as_u64);
         match (version, value.get("contexts")) {
             (Some(SNAPSHOT_VERSION), Some(_)) => {}
             (Some(version), Some(_)) => {
-                let message = format!("read a snapshot: found schema version {version}, this build reads {SNAPSHOT_VERSION}");
+                let message =
+                    format!("read a snapshot: found schema version {version}, this build reads {SNAPSHOT_VERSION}");
                 return Err(LintError::format(message));
             }
             _ => {
@@ -157,15 +159,24 @@ impl Snapshot {
             let place = context.stack.and_then(|stack| self.own_place(stack));
             let scope = scopes.get(&context.scope);
             let place = place.or_else(|| scope.map(|scope| (scope.file.as_str(), 0, scope.name.as_str())));
-            let Some(place) = place.filter(|(file, ..)| !file.is_empty()) else { continue };
+            let Some(place) = place.filter(|(file, ..)| !file.is_empty()) else {
+                continue;
+            };
             let sum = sums.entry(place).or_default();
-            let events = context.counters.total_allocations.saturating_add(context.counters.total_reallocations);
+            let events = context
+                .counters
+                .total_allocations
+                .saturating_add(context.counters.total_reallocations);
             sum.allocations = sum.allocations.saturating_add(events);
             sum.bytes = sum.bytes.saturating_add(context.counters.total_bytes);
             sum.iterated.extend(iterated(&scopes, context.scope));
         }
         let sites = sums.into_iter().map(|((file, line, function), sum)| {
-            let turns = sum.iterated.iter().filter_map(|id| scopes.get(id)).map(|scope| scope.calls.entered);
+            let turns = sum
+                .iterated
+                .iter()
+                .filter_map(|id| scopes.get(id))
+                .map(|scope| scope.calls.entered);
             MeasuredSite {
                 file: file.to_owned(),
                 line,
@@ -182,7 +193,10 @@ impl Snapshot {
     /// The innermost source frame in the program's own code.
     fn own_place(&self, stack: usize) -> Option<(&str, u32, &str)> {
         let frames = &self.stacks.get(stack)?.frames;
-        let symbols = frames.iter().filter_map(|frame| self.frames.get(*frame)).flat_map(|frame| &frame.symbols);
+        let symbols = frames
+            .iter()
+            .filter_map(|frame| self.frames.get(*frame))
+            .flat_map(|frame| &frame.symbols);
         symbols
             .filter(|symbol| is_own(symbol))
             .map(|symbol| (symbol.file.as_str(), symbol.line, symbol.function.as_str()))
@@ -190,13 +204,24 @@ impl Snapshot {
     }
 }
 
+/// Parts of the paths of code that is not the program's own: the standard library, registry crates, and the tracker, which stands
+/// innermost in every stack.
+const FOREIGN: [&str; 8] = [
+    "/rustc/",
+    "/rustlib/src/",
+    "/.cargo/registry/",
+    "/.cargo/git/",
+    "library/std/",
+    "library/alloc/",
+    "library/core/",
+    "alloc-core/src/",
+];
+
 fn is_own(symbol: &Symbol) -> bool {
     let file = symbol.file.replace('\\', "/");
-    let is_foreign = ["/rustc/", "/rustlib/src/", "/.cargo/registry/", "/.cargo/git/", "library/std/", "library/alloc/", "library/core/"]
-        .iter()
-        .any(|part| file.contains(part));
-    let is_tracker = symbol.function.starts_with("alloc_core::") || symbol.function.starts_with("<alloc_core::");
-    !file.is_empty() && !is_foreign && !is_tracker
+    // `__rust_alloc` is said to be on the line of `#[global_allocator]`.
+    let is_glue = symbol.function.contains("__rust_");
+    !file.is_empty() && !is_glue && !FOREIGN.iter().any(|part| file.contains(part))
 }
 
 /// The nearest request or loop around a scope, itself included.

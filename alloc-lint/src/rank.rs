@@ -20,7 +20,7 @@ pub(crate) enum Request {
 const MOST_OF_A_GUESSED_CLONE: i32 = 20;
 
 /// 0 to 100.
-pub(crate) fn rank(creation: &Creation, loops: &[&Loop], request: Request) -> u8 {
+pub(crate) fn rank(creation: &Creation, depends: Depends, loops: &[&Loop], request: Request) -> u8 {
     let made = &creation.made;
     let mut rank = base(made.kind, &made.how);
     if made.is_guess {
@@ -34,7 +34,7 @@ pub(crate) fn rank(creation: &Creation, loops: &[&Loop], request: Request) -> u8
     if !loops.is_empty() {
         rank += 15 + 10 * (loops.len() as i32 - 1).min(2);
     }
-    rank += match creation.depends {
+    rank += match depends {
         Depends::Nothing | Depends::Outside => 15,
         Depends::Turn => 0,
     };
@@ -59,7 +59,7 @@ fn base(kind: Kind, how: &str) -> i32 {
         Kind::Json => 35,
         Kind::Collected => 35,
         Kind::String if how == "format!" => 30,
-        Kind::String if how.starts_with('.') => 25,
+        Kind::String if how.starts_with(['.', '`']) => 25,
         Kind::String => 35,
         Kind::PathBuf => 25,
         Kind::Box | Kind::Rc | Kind::Arc => 10,

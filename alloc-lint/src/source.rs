@@ -33,11 +33,17 @@ pub(crate) fn parse(name: &str, text: &str) -> Result<Source, Note> {
     if scan.depth > MAX_DEPTH || scan.prefix_run > MAX_PREFIXES || text.len() > MAX_BYTES {
         return Err(note(
             0,
-            format!("is nested more than {MAX_DEPTH} deep, or larger than 8 MiB: left out; generated code is best ignored"),
+            format!(
+                "is nested more than {MAX_DEPTH} deep, or larger than 8 MiB: left out; generated code is best ignored"
+            ),
         ));
     }
-    let tree = syn::parse_file(text)
-        .map_err(|error| note(error.span().start().line, format!("is not understood as Rust: {error}; left out")))?;
+    let tree = syn::parse_file(text).map_err(|error| {
+        note(
+            error.span().start().line,
+            format!("is not understood as Rust: {error}; left out"),
+        )
+    })?;
     let names = Names::read(&tree);
     Ok(Source { tree, names, scan })
 }

@@ -6,8 +6,8 @@
 use crate::kinds::Kind;
 use crate::walk::flow::{Borrow, Consumer, Creation, Depends, Stay};
 
-/// The fix. `in_loop`: there is a loop to move it out of.
-pub(crate) fn suggest(creation: &Creation, stay: &Stay, in_loop: bool) -> String {
+/// The fix. `depends`: on what its content does. `in_loop`: there is a loop to move it out of.
+pub(crate) fn suggest(creation: &Creation, stay: &Stay, depends: Depends, in_loop: bool) -> String {
     let made = &creation.made;
     let name = stay.variable.as_deref().unwrap_or("buffer");
     let ty = made.ty.as_str();
@@ -17,16 +17,19 @@ pub(crate) fn suggest(creation: &Creation, stay: &Stay, in_loop: bool) -> String
     }
     match made.kind {
         Kind::Regex => return regex(stay),
-        Kind::Json => return json(creation, in_loop),
+        Kind::Json => return json(depends, in_loop),
         Kind::Box | Kind::Rc | Kind::Arc => {
-            return format!("make the {} once before and pass a reference, or use the value itself", made.kind);
+            return format!(
+                "make the {} once before and pass a reference, or use the value itself",
+                made.kind
+            );
         }
         _ => {}
     }
     if let Some(fix) = by_use(creation, stay, name) {
         return fix;
     }
-    match (creation.depends, in_loop) {
+    match (depends, in_loop) {
         (Depends::Nothing, _) if made.kind.is_lookup() || made.kind == Kind::Vec => {
             return format!(
                 "it is the same every time: `static {}: LazyLock<{ty}> = LazyLock::new(|| ..);`, or a constant array if it is small",
@@ -37,11 +40,15 @@ pub(crate) fn suggest(creation: &Creation, stay: &Stay, in_loop: bool) -> String
             return format!("move `{name}` before the loop: nothing it is made of changes from turn to turn");
         }
         (Depends::Outside, false) => {
-            return format!("make it where `self` changes and keep it in a field: no part of the request is in it");
+            return "make it where `self` changes and keep it in a field: no part of the request is in it".to_owned();
         }
         _ => {}
     }
-    if in_loop { in_a_loop(creation, stay, name, bare) } else { in_a_request(creation, stay, name, bare) }
+    if in_loop {
+        in_a_loop(creation, stay, name, bare)
+    } else {
+        in_a_request(creation, stay, name, bare)
+    }
 }
 
 /// Advice that follows from what is done with it, whatever it is.
@@ -56,13 +63,17 @@ fn by_use(creation: &Creation, stay: &Stay, name: &str) -> Option<String> {
         });
     }
     if stay.only_borrowed_as(Borrow::Eager) {
-        return Some("make it only when there is an error: `.ok_or_else(|| ..)`, `.unwrap_or_else(|| panic!(..))`".to_owned());
+        return Some(
+            "make it only when there is an error: `.ok_or_else(|| ..)`, `.unwrap_or_else(|| panic!(..))`".to_owned(),
+        );
     }
     if stay.only_borrowed_as(Borrow::Key) {
         return Some("compare borrowed keys: `sort_by(|a, b| a.key.cmp(&b.key))`; or `sort_by_cached_key`, which makes each once".to_owned());
     }
     if stay.only_borrowed_as(Borrow::Lookup) && is_text && !is_formatted {
-        return Some("look up by the borrowed form: a map of `String` takes `&str`, one of `Vec<T>` takes `&[T]`".to_owned());
+        return Some(
+            "look up by the borrowed form: a map of `String` takes `&str`, one of `Vec<T>` takes `&[T]`".to_owned(),
+        );
     }
     if stay.only_borrowed_as(Borrow::Compare) && is_text {
         return Some("compare without a copy: `String` and `&str` compare with each other".to_owned());
@@ -82,10 +93,15 @@ fn by_use(creation: &Creation, stay: &Stay, name: &str) -> Option<String> {
         return Some("return the iterator instead of a collection: `flat_map` takes either".to_owned());
     }
     if taken_apart(Consumer::AsRef) && is_formatted {
-        return Some(format!("write the name into one `String` that lives outside, and clear it: `{name}.clear(); write!({name}, ..)?`"));
+        return Some(format!(
+            "write the name into one `String` that lives outside, and clear it: `{name}.clear(); write!({name}, ..)?`"
+        ));
     }
-    let is_copy = matches!(made.how.as_str(), ".clone()" | ".to_owned()" | ".to_vec()" | ".to_path_buf()");
-    let is_only_read = stay.consumers.is_empty() && !stay.grows && !stay.is_mut;
+    let is_copy = matches!(
+        made.how.as_str(),
+        ".clone()" | ".to_owned()" | ".to_vec()" | ".to_path_buf()"
+    );
+    let is_only_read = !made.is_guess && stay.consumers.is_empty() && !stay.grows && !stay.is_mut;
     (is_copy && is_only_read).then(|| "borrow it: the copy is only looked at, and dropped".to_owned())
 }
 
@@ -96,14 +112,18 @@ fn in_a_loop(creation: &Creation, stay: &Stay, name: &str, bare: &str) -> String
             format!("`let mut {name} = String::new();` before the loop; in it `{name}.clear(); write!({name}, ..)?`")
         }
         Kind::String if made.how.starts_with('.') => {
-            format!("borrow it; or `let mut {name} = String::new();` before the loop, in it `{name}.clear(); {name}.push_str(..)`")
+            format!(
+                "borrow it; or `let mut {name} = String::new();` before the loop, in it `{name}.clear(); {name}.push_str(..)`"
+            )
         }
         Kind::BTreeMap | Kind::BTreeSet => format!(
             "a B-tree gives its nodes back when cleared: sort a `Vec` that is kept (`{name}.clear(); {name}.extend(..); {name}.sort()`), or keep \
              the tree and change what differs"
         ),
         Kind::Collected | Kind::Clone => {
-            format!("keep one `{name}` before the loop and refill it: `{name}.clear(); {name}.extend(..)`, or `{name}.clone_from(..)`")
+            format!(
+                "keep one `{name}` before the loop and refill it: `{name}.clear(); {name}.extend(..)`, or `{name}.clone_from(..)`"
+            )
         }
         kind if kind.is_buffer() => {
             let fill = match (made.how.as_str(), stay.grows) {
@@ -129,10 +149,15 @@ fn in_a_request(creation: &Creation, stay: &Stay, name: &str, bare: &str) -> Str
         Kind::String if made.how == "format!" => {
             "write straight to where it goes (`write!(out, ..)`), or pass `format_args!(..)`".to_owned()
         }
-        Kind::String | Kind::PathBuf | Kind::Clone if made.how.starts_with('.') => "borrow it, or share it as an `Arc`".to_owned(),
+        Kind::String | Kind::PathBuf | Kind::Clone if made.how.starts_with('.') => {
+            "borrow it, or share it as an `Arc`".to_owned()
+        }
         Kind::Collected => "go through the iterator instead, or keep what does not change between requests".to_owned(),
         Kind::Vec if made.how.starts_with("serde_json") => {
-            format!("parse where the text changes and share the result as an `Arc<{}>`; or ask the store that holds it", made.ty)
+            format!(
+                "parse where the text changes and share the result as an `Arc<{}>`; or ask the store that holds it",
+                made.ty
+            )
         }
         kind if kind.is_buffer() => format!(
             "if it does not change between requests, build it once and share it; a scratch buffer can be kept: `thread_local! {{ static {}: \
@@ -148,8 +173,8 @@ fn regex(stay: &Stay) -> String {
     format!("compile it once: `static {name}: LazyLock<Regex> = LazyLock::new(|| Regex::new(..).unwrap());`")
 }
 
-fn json(creation: &Creation, in_loop: bool) -> String {
-    match (creation.depends, in_loop) {
+fn json(depends: Depends, in_loop: bool) -> String {
+    match (depends, in_loop) {
         (Depends::Nothing | Depends::Outside, true) => "parse it before the loop: the text does not change from turn to turn".to_owned(),
         _ => "parse where the text changes and keep the result; or deserialize into a struct that borrows (`&'a str`, `Cow<'a, str>`)"
             .to_owned(),
@@ -159,9 +184,14 @@ fn json(creation: &Creation, in_loop: bool) -> String {
 fn called(creation: &Creation, name: &str, in_loop: bool) -> String {
     let how = &creation.made.how;
     match (in_loop, creation.made.kind.is_buffer()) {
-        (true, true) => format!("let {how} fill a `&mut {}` that is kept outside of the loop; or call it before, if it gives the same", creation.made.kind),
+        (true, true) => format!(
+            "let {how} fill a `&mut {}` that is kept outside of the loop; or call it before, if it gives the same",
+            creation.made.kind
+        ),
         (true, false) => format!("call {how} before the loop if it gives the same each time"),
-        (false, _) => format!("keep what {how} gives for `{name}` where its data changes and share it as an `Arc`; or ask the store that holds it"),
+        (false, _) => format!(
+            "keep what {how} gives for `{name}` where its data changes and share it as an `Arc`; or ask the store that holds it"
+        ),
     }
 }
 

@@ -40,8 +40,13 @@ impl Allows {
     pub(crate) fn read(file: &str, scan: &Scan, outline: &Outline, notes: &mut Vec<Note>) -> Self {
         let mut allows = Vec::new();
         for comment in &scan.comments {
-            let Some(text) = comment.text.strip_prefix(ADDRESS) else { continue };
-            let is_skipped = outline.skipped.iter().any(|(first, last)| (*first..=*last).contains(&comment.line));
+            let Some(text) = comment.text.strip_prefix(ADDRESS) else {
+                continue;
+            };
+            let is_skipped = outline
+                .skipped
+                .iter()
+                .any(|(first, last)| (*first..=*last).contains(&comment.line));
             if is_skipped {
                 continue;
             }
@@ -87,7 +92,8 @@ impl Allows {
             file: file.to_owned(),
             line: allow.line,
             kind: NoteKind::SuppressionUnused,
-            message: "allows a rebuild where none is found; remove the comment, or move it to the line above".to_owned(),
+            message:
+                "allows a rebuild where none is found; remove the comment, or move it to the line above".to_owned(),
         }));
     }
 }
@@ -95,9 +101,17 @@ impl Allows {
 /// The reason of ` allow(rebuild): reason`.
 fn parse(text: &str) -> Result<String, (NoteKind, String)> {
     let text = text.trim();
-    let not_understood = || (NoteKind::SuppressionNotUnderstood, format!("found `{text}` after `{ADDRESS}`; {FORM}"));
+    let not_understood = || {
+        (
+            NoteKind::SuppressionNotUnderstood,
+            format!("found `{text}` after `{ADDRESS}`; {FORM}"),
+        )
+    };
     let rest = text.strip_prefix("allow").ok_or_else(not_understood)?.trim_start();
-    let (what, rest) = rest.strip_prefix('(').and_then(|rest| rest.split_once(')')).ok_or_else(not_understood)?;
+    let (what, rest) = rest
+        .strip_prefix('(')
+        .and_then(|rest| rest.split_once(')'))
+        .ok_or_else(not_understood)?;
     if what.trim() != "rebuild" {
         return Err(not_understood());
     }
@@ -114,7 +128,9 @@ fn covers(line: usize, is_trailing: bool, scan: &Scan, heads: &[Head]) -> Covers
         return Covers::Line(line);
     }
     let next = scan.code_lines.partition_point(|code| *code <= line);
-    let Some(next) = scan.code_lines.get(next).copied() else { return Covers::Nothing };
+    let Some(next) = scan.code_lines.get(next).copied() else {
+        return Covers::Nothing;
+    };
     // Documentation is no line of code, but the first line of an item that has it.
     let head = heads.iter().find(|head| {
         let stands_above = head.first > line && head.first <= next;

@@ -3,7 +3,7 @@
 
 use std::fmt::Write;
 
-use crate::model::{Candidate, Measured, MatchedBy, NoteKind, Report};
+use crate::model::{Candidate, MatchedBy, Measured, NoteKind, Report};
 
 /// Columns of a line.
 const WIDTH: usize = 100;
@@ -92,7 +92,11 @@ fn one(text: &mut String, candidate: &Candidate) {
 }
 
 fn cost(measured: &Measured) -> String {
-    let mut cost = format!("{} in {}", bytes(measured.bytes), count_u64(measured.allocations, "allocation"));
+    let mut cost = format!(
+        "{} in {}",
+        bytes(measured.bytes),
+        count_u64(measured.allocations, "allocation")
+    );
     if let Some(iterations) = measured.iterations.filter(|iterations| *iterations > 0) {
         let _ = write!(
             cost,
@@ -170,13 +174,20 @@ mod tests {
     #[test]
     fn lines_are_broken_at_the_width_and_words_longer_than_that_are_cut() {
         let mut text = String::new();
-        line(&mut text, "    ", &format!("{} {}", "word ".repeat(60), "x".repeat(300)));
+        line(
+            &mut text,
+            "    ",
+            &format!("{} {}", "word ".repeat(60), "x".repeat(300)),
+        );
         assert!(text.lines().all(|line| line.chars().count() <= WIDTH), "{text}");
         assert_eq!(text.matches('x').count(), 300);
     }
 
     #[test]
     fn bytes_are_shown_in_units_of_1024() {
-        assert_eq!([bytes(512), bytes(1536), bytes(3 << 20)], ["512 B", "1.5 KiB", "3.0 MiB"]);
+        assert_eq!(
+            [bytes(512), bytes(1536), bytes(3 << 20)],
+            ["512 B", "1.5 KiB", "3.0 MiB"]
+        );
     }
 }

@@ -56,7 +56,9 @@ impl Ty {
         match self {
             Ty::Named(name, args) => match (Kind::of_type(name), name.as_str()) {
                 (Some(kind), _) if !kind.is_pointer() => Some((kind, self)),
-                (_, "Result" | "Option" | "Box" | "Rc" | "Arc" | "Cow" | "Pin") => args.first().and_then(Ty::collection),
+                (_, "Result" | "Option" | "Box" | "Rc" | "Arc" | "Cow" | "Pin") => {
+                    args.first().and_then(Ty::collection)
+                }
                 _ => None,
             },
             Ty::Tuple(parts) => parts.iter().find_map(Ty::collection),
@@ -67,7 +69,9 @@ impl Ty {
     /// The type inside of `Result` and `Option`.
     pub(crate) fn unwrapped(&self) -> &Ty {
         match self {
-            Ty::Named(name, args) if matches!(name.as_str(), "Result" | "Option") => args.first().map_or(self, Ty::unwrapped),
+            Ty::Named(name, args) if matches!(name.as_str(), "Result" | "Option") => {
+                args.first().map_or(self, Ty::unwrapped)
+            }
             other => other,
         }
     }
@@ -160,9 +164,18 @@ mod tests {
 
     #[test]
     fn clones_of_shared_and_plain_values_cost_nothing() {
-        assert_eq!(named("Arc", vec![named("Vec", vec![])]).clone_cost(), CloneCost::Nothing);
+        assert_eq!(
+            named("Arc", vec![named("Vec", vec![])]).clone_cost(),
+            CloneCost::Nothing
+        );
         assert_eq!(named("u64", vec![]).clone_cost(), CloneCost::Nothing);
-        assert_eq!(Ty::Ref(Box::new(named("Vec", vec![])), false).clone_cost(), CloneCost::Makes(Kind::Vec));
-        assert_eq!(named("Config", vec![]).clone_cost(), CloneCost::Struct("Config".to_owned()));
+        assert_eq!(
+            Ty::Ref(Box::new(named("Vec", vec![])), false).clone_cost(),
+            CloneCost::Makes(Kind::Vec)
+        );
+        assert_eq!(
+            named("Config", vec![]).clone_cost(),
+            CloneCost::Struct("Config".to_owned())
+        );
     }
 }

@@ -30,7 +30,10 @@ fn marks(text: &str) -> BTreeMap<usize, Vec<String>> {
 fn found(report: &Report) -> BTreeMap<usize, Vec<String>> {
     let mut found: BTreeMap<usize, Vec<String>> = BTreeMap::new();
     for candidate in &report.candidates {
-        found.entry(candidate.line).or_default().push(candidate.kind.to_string());
+        found
+            .entry(candidate.line)
+            .or_default()
+            .push(candidate.kind.to_string());
     }
     found.values_mut().for_each(|kinds| kinds.sort());
     found
@@ -44,7 +47,13 @@ fn check(name: &str) -> usize {
         .keys()
         .chain(found.keys())
         .filter(|line| expected.get(line) != found.get(line))
-        .map(|line| format!("line {line}: expected {:?}, found {:?}", expected.get(line), found.get(line)))
+        .map(|line| {
+            format!(
+                "line {line}: expected {:?}, found {:?}",
+                expected.get(line),
+                found.get(line)
+            )
+        })
         .collect();
     assert!(wrong.is_empty(), "{name}:\n{}", wrong.join("\n"));
     expected.len()
@@ -93,10 +102,20 @@ fn every_candidate_has_a_reason_and_a_fix_and_a_place_in_its_source() {
             let line = text.lines().nth(candidate.line - 1).expect("the line exists");
             assert_eq!(candidate.source, line.trim());
             assert!(candidate.column <= line.chars().count(), "{candidate:?}");
-            assert!(candidate.loop_place.is_some() || candidate.request.is_some(), "{candidate:?}");
-            assert!(candidate.why.len() > 20 && candidate.suggestion.len() > 20, "{candidate:?}");
+            assert!(
+                candidate.loop_place.is_some() || candidate.request.is_some(),
+                "{candidate:?}"
+            );
+            assert!(
+                candidate.why.len() > 20 && candidate.suggestion.len() > 20,
+                "{candidate:?}"
+            );
         }
-        let mut ids: Vec<&str> = report.candidates.iter().map(|candidate| candidate.id.as_str()).collect();
+        let mut ids: Vec<&str> = report
+            .candidates
+            .iter()
+            .map(|candidate| candidate.id.as_str())
+            .collect();
         ids.sort_unstable();
         ids.dedup();
         assert_eq!(ids.len(), report.candidates.len(), "ids of {name} are unique");

@@ -5,7 +5,7 @@ use syn::spanned::Spanned;
 use syn::{Expr, ExprCall, ExprPath, Lit};
 
 use super::Walker;
-use super::chain::{made, spawned};
+use super::chain::{made, spawned, speaks_of_errors};
 use super::closures::{Role, Waits};
 use super::flow::{Borrow, Consumer, Exit, Flow, Made};
 use crate::index::Callee;
@@ -25,7 +25,13 @@ impl Walker<'_> {
     pub(super) fn function_call(&mut self, call: &ExprCall, flow: Flow, hint: Option<&Ty>) {
         let Expr::Path(path) = &*call.func else {
             self.expr(&call.func, Flow::Borrowed(Borrow::Other), None);
-            self.arguments(call, Takes::Argument(Flow::Out(Exit::HandedOver)), Role::unknown(), Waits::Elsewhere, flow);
+            self.arguments(
+                call,
+                Takes::Argument(Flow::Out(Exit::HandedOver)),
+                Role::unknown(),
+                Waits::Elsewhere,
+                flow,
+            );
             return;
         };
         let full = self.names.full_path(&path.path);
@@ -64,7 +70,9 @@ impl Walker<'_> {
     /// `mem::take(&mut x)` and the like: what was in `x` goes where the result goes.
     fn takes_out(&mut self, call: &ExprCall, before: &str, name: &str, flow: Flow) -> bool {
         let takes = matches!((before, name), ("mem" | "", "take" | "replace" | "swap"));
-        let Some(Expr::Reference(first)) = call.args.first().filter(|_| takes) else { return false };
+        let Some(Expr::Reference(first)) = call.args.first().filter(|_| takes) else {
+            return false;
+        };
         if name == "swap" {
             for arg in &call.args {
                 if let Expr::Reference(arg) = arg {
@@ -142,7 +150,8 @@ impl Walker<'_> {
             how: format!("{}::{name}", owner.name().unwrap_or_default()),
             is_empty,
             // `Vec::from(x)` may only pass a buffer on.
-            is_guess: name == "from" && first.is_some_and(|arg| matches!(arg, Expr::Path(_) | Expr::MethodCall(_) | Expr::Call(_))),
+            is_guess: name == "from"
+                && first.is_some_and(|arg| matches!(arg, Expr::Path(_) | Expr::MethodCall(_) | Expr::Call(_))),
             by: None,
         })
     }
@@ -169,9 +178,19 @@ impl Walker<'_> {
 }
 
 /// `serde_json::from_str` and its sisters: `Some(None)` when what they make is no collection.
-fn parsed(walker: &Walker<'_>, _: &ExprCall, path: &ExprPath, full: &[String], hint: Option<&Ty>) -> Option<Option<Made>> {
+fn parsed(
+    walker: &Walker<'_>,
+    _: &ExprCall,
+    path: &ExprPath,
+    full: &[String],
+    hint: Option<&Ty>,
+) -> Option<Option<Made>> {
     let name = full.last()?;
-    let is_json = full.iter().rev().nth(1).is_some_and(|before| before == "serde_json" || before == "simd_json")
+    let is_json = full
+        .iter()
+        .rev()
+        .nth(1)
+        .is_some_and(|before| before == "serde_json" || before == "simd_json")
         && matches!(name.as_str(), "from_str" | "from_slice" | "from_reader" | "from_value");
     if !is_json {
         return None;
@@ -191,7 +210,11 @@ fn parsed(walker: &Walker<'_>, _: &ExprCall, path: &ExprPath, full: &[String], h
     if ty.is_some_and(Ty::is_plain) {
         return Some(None);
     }
-    let mut parsed = made(Kind::Json, &ty.map_or_else(|| "_".to_owned(), ToString::to_string), &how);
+    let mut parsed = made(
+        Kind::Json,
+        &ty.map_or_else(|| "_".to_owned(), ToString::to_string),
+        &how,
+    );
     if let Some(made) = &mut parsed {
         made.is_guess = made.ty != "Value";
     }
@@ -199,7 +222,7 @@ fn parsed(walker: &Walker<'_>, _: &ExprCall, path: &ExprPath, full: &[String], h
 }
 
 fn takes(before: &str, name: &str) -> Takes {
-    if name == "Err" {
+    if name == "Err" || speaks_of_errors(name) || before.ends_with("Error") {
         return Takes::Error;
     }
     if name == "drop" {
@@ -213,8 +236,20 @@ fn takes(before: &str, name: &str) -> Takes {
     let is_constructor = name.chars().next().is_some_and(char::is_uppercase);
     let wraps = matches!(
         (before, name),
-        ("Box" | "Pin" | "Mutex" | "RwLock" | "RefCell" | "Cell" | "Cow" | "Cursor" | "BufReader" | "BufWriter" | "ManuallyDrop", "new" | "from" | "pin")
-            | ("String", "from_utf8" | "from_utf8_unchecked")
+        (
+            "Box"
+                | "Pin"
+                | "Mutex"
+                | "RwLock"
+                | "RefCell"
+                | "Cell"
+                | "Cow"
+                | "Cursor"
+                | "BufReader"
+                | "BufWriter"
+                | "ManuallyDrop",
+            "new" | "from" | "pin"
+        ) | ("String", "from_utf8" | "from_utf8_unchecked")
     );
     if is_constructor || wraps {
         return Takes::PassesOn;

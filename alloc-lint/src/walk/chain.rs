@@ -59,23 +59,35 @@ impl Walker<'_> {
             };
         }
         self.chain_base(base, &methods, &links, outs[0], hint);
+        // The type that is expected of the whole is expected of each link that is only unwrapped after.
+        let unwraps = |link: &Link<'_>| match link {
+            Link::Method(call) => kinds::passes_on(&call.method.to_string()) && call.method != "into",
+            Link::Try | Link::Await => true,
+            Link::Field => false,
+        };
+        let is_hinted_from = links.iter().rposition(|link| !unwraps(link)).unwrap_or(0);
         let starts_iterated = self.is_iterator(base);
         for (number, link) in links.iter().enumerate() {
             if let Link::Method(call) = link {
-                let is_iterated = is_iterated(&methods, number, starts_iterated);
-                // The type that is expected of the whole is expected of each link that is only unwrapped after.
-                let is_unwrapped = links[number + 1..].iter().all(|link| match link {
-                    Link::Method(call) => kinds::passes_on(&call.method.to_string()) && call.method != "into",
-                    Link::Try | Link::Await => true,
-                    Link::Field => false,
-                });
-                let hint = hint.filter(|_| is_unwrapped);
+                let has_code = call
+                    .args
+                    .iter()
+                    .any(|arg| matches!(arg, Expr::Closure(_) | Expr::Macro(_)));
+                let is_iterated = has_code && is_iterated(&methods, number, starts_iterated);
+                let hint = hint.filter(|_| number >= is_hinted_from);
                 self.method(call, outs[number + 1], hint, is_iterated);
             }
         }
     }
 
-    fn chain_base(&mut self, base: &Expr, methods: &[Option<String>], links: &[Link<'_>], flow: Flow, hint: Option<&Ty>) {
+    fn chain_base(
+        &mut self,
+        base: &Expr,
+        methods: &[Option<String>],
+        links: &[Link<'_>],
+        flow: Flow,
+        hint: Option<&Ty>,
+    ) {
         let first_method = methods.iter().flatten().next();
         match base_name(base) {
             Some((name, span)) => {
@@ -83,10 +95,16 @@ impl Walker<'_> {
                 self.use_name(&name, span, flow, grows);
             }
             None => match base {
-                Expr::Async(block) if matches!(links.first(), Some(Link::Await)) => self.async_block(block, Waits::Here, flow),
+                Expr::Async(block) if matches!(links.first(), Some(Link::Await)) => {
+                    self.async_block(block, Waits::Here, flow)
+                }
                 base => {
                     let is_plain = first_method.is_none();
-                    self.expr(base, flow, hint.filter(|_| is_plain || methods.iter().flatten().all(|m| kinds::passes_on(m))));
+                    self.expr(
+                        base,
+                        flow,
+                        hint.filter(|_| is_plain || methods.iter().flatten().all(|m| kinds::passes_on(m))),
+                    );
                 }
             },
         }
@@ -127,7 +145,7 @@ impl Walker<'_> {
                 }
                 arg => {
                     let mut place = self.place.clone();
-                    place.is_rare |= is_for_errors(&name);
+                    place.is_rare |= is_for_errors(&name) || speaks_of_errors(&name);
                     self.at(place, |this| {
                         let by_value = match name.as_str() {
                             "unwrap_or" | "or" => out,
@@ -144,14 +162,18 @@ impl Walker<'_> {
     pub(super) fn argument(&mut self, arg: &Expr, by_value: Flow, by_reference: Borrow) {
         match arg {
             Expr::Reference(_) => self.expr(arg, Flow::Borrowed(by_reference), None),
-            Expr::MethodCall(call) if is_view(&call.method.to_string()) => self.expr(arg, borrowed(Flow::Borrowed(by_reference)), None),
+            Expr::MethodCall(call) if is_view(&call.method.to_string()) => {
+                self.expr(arg, borrowed(Flow::Borrowed(by_reference)), None)
+            }
             arg => self.expr(arg, by_value, None),
         }
     }
 
     /// What the closure of a method is called for.
     fn role(&self, method: &str, inputs: usize, is_last: bool, is_iterated: bool, out: Flow) -> Role {
-        let is_each = inputs > 0 && is_last && (chain_flow::calls_for_each(method) || (chain_flow::may_call_for_each(method) && is_iterated));
+        let is_each = inputs > 0
+            && is_last
+            && (chain_flow::calls_for_each(method) || (chain_flow::may_call_for_each(method) && is_iterated));
         if is_each {
             return Role::each(method, chain_flow::returned(method));
         }
@@ -165,7 +187,8 @@ impl Walker<'_> {
             return Role::spawned();
         }
         match method {
-            "map" | "and_then" | "map_or" | "then" | "filter" | "is_some_and" | "is_ok_and" | "is_none_or" | "inspect" => Role::inline(out),
+            "map" | "and_then" | "map_or" | "then" | "filter" | "is_some_and" | "is_ok_and" | "is_none_or"
+            | "inspect" => Role::inline(out),
             _ => Role::unknown(),
         }
     }
@@ -174,8 +197,8 @@ impl Walker<'_> {
         let made = match (name, call.args.len()) {
             ("collect" | "collect_vec" | "try_collect", 0) => collected(self, call, name, hint),
             ("clone", 0) => self.cloned(call),
-            ("to_vec", 0) => made(Kind::Vec, "Vec<_>", ".to_vec()"),
-            ("to_path_buf", 0) => made(Kind::PathBuf, "PathBuf", ".to_path_buf()"),
+            ("to_vec", 0) => self.copied(call, Kind::Vec, "Vec<_>", ".to_vec()"),
+            ("to_path_buf", 0) => self.copied(call, Kind::PathBuf, "PathBuf", ".to_path_buf()"),
             ("to_string" | "to_owned", 0) => self.owned(call, name),
             _ => {
                 self.called_method(call, name, out);
@@ -186,6 +209,13 @@ impl Walker<'_> {
             let depends = self.depends_on(&call.receiver);
             self.create(made, call.method.span(), out, depends);
         }
+    }
+
+    /// A method of std's, unless a type of the files has one of that name, too.
+    fn copied(&self, call: &ExprMethodCall, kind: Kind, ty: &str, how: &str) -> Option<Made> {
+        let mut made = made(kind, ty, how)?;
+        made.is_guess = self.index.declares(&call.method.to_string()) && self.type_of(&call.receiver).is_none();
+        Some(made)
     }
 
     fn owned(&self, call: &ExprMethodCall, name: &str) -> Option<Made> {
@@ -213,7 +243,9 @@ impl Walker<'_> {
         match cost {
             CloneCost::Nothing => None,
             CloneCost::Makes(kind) => {
-                let text = ty.as_ref().map_or_else(|| kind.name().to_owned(), |ty| ty.bare().to_string());
+                let text = ty
+                    .as_ref()
+                    .map_or_else(|| kind.name().to_owned(), |ty| ty.bare().to_string());
                 made(kind, &text, ".clone()")
             }
             CloneCost::Struct(name) => made(Kind::Clone, &name, ".clone()"),
@@ -280,10 +312,13 @@ fn collected(walker: &Walker<'_>, call: &ExprMethodCall, name: &str, hint: Optio
     if name == "collect_vec" {
         return made(Kind::Vec, "Vec<_>", ".collect_vec()");
     }
-    let written = call.turbofish.as_ref().and_then(|turbofish| match turbofish.args.first() {
-        Some(GenericArgument::Type(ty)) => Some(walker.names.ty(ty)),
-        _ => None,
-    });
+    let written = call
+        .turbofish
+        .as_ref()
+        .and_then(|turbofish| match turbofish.args.first() {
+            Some(GenericArgument::Type(ty)) => Some(walker.names.ty(ty)),
+            _ => None,
+        });
     let ty = written.as_ref().or(hint);
     if let Some((kind, ty)) = ty.and_then(Ty::collection) {
         return made(kind, &ty.to_string(), ".collect()");
@@ -300,9 +335,18 @@ fn collected(walker: &Walker<'_>, call: &ExprMethodCall, name: &str, hint: Optio
     }
 }
 
+/// `report_error`, `ParseError`, `warn_once`: what is said there is said seldom.
+pub(super) fn speaks_of_errors(name: &str) -> bool {
+    let name = name.to_lowercase();
+    ["error", "panic", "warn"].iter().any(|word| name.contains(word))
+}
+
 /// Methods that hand out a view of their receiver.
 fn is_view(method: &str) -> bool {
-    matches!(method, "as_str" | "as_slice" | "as_ref" | "as_bytes" | "as_path" | "as_mut" | "as_deref")
+    matches!(
+        method,
+        "as_str" | "as_slice" | "as_ref" | "as_bytes" | "as_path" | "as_mut" | "as_deref"
+    )
 }
 
 /// Whether a function by this name runs what it is given on another thread or task.
@@ -314,5 +358,10 @@ pub(super) fn spawned(name: &str) -> Waits {
 }
 
 pub(super) fn is_tracked(mac: &syn::Macro) -> bool {
-    mac.path.segments.last().is_some_and(|segment| segment.ident == "tracked") && !mac.tokens.is_empty() && mac.span().start().line > 0
+    mac.path
+        .segments
+        .last()
+        .is_some_and(|segment| segment.ident == "tracked")
+        && !mac.tokens.is_empty()
+        && mac.span().start().line > 0
 }

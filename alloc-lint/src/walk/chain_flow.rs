@@ -55,11 +55,46 @@ pub(super) fn borrowed_argument(method: &str) -> Borrow {
 fn is_source(method: &str) -> bool {
     matches!(
         method,
-        "iter" | "iter_mut" | "into_iter" | "par_iter" | "par_iter_mut" | "into_par_iter" | "chars" | "char_indices" | "bytes" | "lines"
-            | "split" | "splitn" | "rsplit" | "rsplitn" | "split_whitespace" | "split_ascii_whitespace" | "split_terminator"
-            | "split_inclusive" | "drain" | "keys" | "values" | "values_mut" | "into_keys" | "into_values" | "windows" | "chunks"
-            | "chunks_exact" | "chunks_mut" | "par_chunks" | "par_bridge" | "par_lines" | "matches" | "match_indices" | "find_iter"
-            | "captures_iter" | "components" | "read_dir" | "into_stream" | "split_off_iter" | "successors"
+        "iter"
+            | "iter_mut"
+            | "into_iter"
+            | "par_iter"
+            | "par_iter_mut"
+            | "into_par_iter"
+            | "chars"
+            | "char_indices"
+            | "bytes"
+            | "lines"
+            | "split"
+            | "splitn"
+            | "rsplit"
+            | "rsplitn"
+            | "split_whitespace"
+            | "split_ascii_whitespace"
+            | "split_terminator"
+            | "split_inclusive"
+            | "drain"
+            | "keys"
+            | "values"
+            | "values_mut"
+            | "into_keys"
+            | "into_values"
+            | "windows"
+            | "chunks"
+            | "chunks_exact"
+            | "chunks_mut"
+            | "par_chunks"
+            | "par_bridge"
+            | "par_lines"
+            | "matches"
+            | "match_indices"
+            | "find_iter"
+            | "captures_iter"
+            | "components"
+            | "read_dir"
+            | "into_stream"
+            | "split_off_iter"
+            | "successors"
     )
 }
 
@@ -67,10 +102,36 @@ fn is_source(method: &str) -> bool {
 fn is_adapter(method: &str) -> bool {
     matches!(
         method,
-        "enumerate" | "rev" | "skip" | "step_by" | "cycle" | "peekable" | "flat_map" | "flat_map_iter" | "filter_map" | "take_while"
-            | "skip_while" | "map_while" | "scan" | "fuse" | "buffered" | "buffer_unordered" | "with_min_len" | "map_init" | "map_with"
-            | "try_filter" | "try_filter_map" | "dedup" | "sorted" | "sorted_by" | "sorted_by_key" | "unique" | "tuple_windows"
-            | "interleave" | "chunk_by" | "ready_chunks"
+        "enumerate"
+            | "rev"
+            | "skip"
+            | "step_by"
+            | "cycle"
+            | "peekable"
+            | "flat_map"
+            | "flat_map_iter"
+            | "filter_map"
+            | "take_while"
+            | "skip_while"
+            | "map_while"
+            | "scan"
+            | "fuse"
+            | "buffered"
+            | "buffer_unordered"
+            | "with_min_len"
+            | "map_init"
+            | "map_with"
+            | "try_filter"
+            | "try_filter_map"
+            | "dedup"
+            | "sorted"
+            | "sorted_by"
+            | "sorted_by_key"
+            | "unique"
+            | "tuple_windows"
+            | "interleave"
+            | "chunk_by"
+            | "ready_chunks"
     )
 }
 
@@ -78,10 +139,41 @@ fn is_adapter(method: &str) -> bool {
 fn is_sink(method: &str) -> bool {
     matches!(
         method,
-        "collect" | "collect_vec" | "collect_into_vec" | "try_collect" | "collect_into" | "sum" | "product" | "count" | "fold" | "try_fold"
-            | "for_each" | "try_for_each" | "for_each_concurrent" | "try_for_each_concurrent" | "for_each_with" | "for_each_init"
-            | "any" | "all" | "position" | "rposition" | "find_map" | "partition" | "unzip" | "nth" | "last" | "next" | "max_by" | "min_by"
-            | "max_by_key" | "min_by_key" | "reduce_with" | "find_any" | "find_first" | "find_map_any" | "position_any"
+        "collect"
+            | "collect_vec"
+            | "collect_into_vec"
+            | "try_collect"
+            | "collect_into"
+            | "sum"
+            | "product"
+            | "count"
+            | "fold"
+            | "try_fold"
+            | "for_each"
+            | "try_for_each"
+            | "for_each_concurrent"
+            | "try_for_each_concurrent"
+            | "for_each_with"
+            | "for_each_init"
+            | "any"
+            | "all"
+            | "position"
+            | "rposition"
+            | "find_map"
+            | "partition"
+            | "unzip"
+            | "nth"
+            | "last"
+            | "next"
+            | "max_by"
+            | "min_by"
+            | "max_by_key"
+            | "min_by_key"
+            | "reduce_with"
+            | "find_any"
+            | "find_first"
+            | "find_map_any"
+            | "position_any"
     )
 }
 
@@ -89,8 +181,22 @@ fn is_sink(method: &str) -> bool {
 fn keeps(method: &str) -> bool {
     matches!(
         method,
-        "map" | "filter" | "inspect" | "and_then" | "cloned" | "copied" | "zip" | "chain" | "flatten" | "take" | "by_ref" | "map_err" | "map_ok"
-            | "then" | "as_ref" | "or_else"
+        "map"
+            | "filter"
+            | "inspect"
+            | "and_then"
+            | "cloned"
+            | "copied"
+            | "zip"
+            | "chain"
+            | "flatten"
+            | "take"
+            | "by_ref"
+            | "map_err"
+            | "map_ok"
+            | "then"
+            | "as_ref"
+            | "or_else"
     )
 }
 
@@ -100,15 +206,35 @@ pub(super) fn calls_for_each(method: &str) -> bool {
         || is_adapter(method)
         || matches!(
             method,
-            "find" | "reduce" | "sort_by" | "sort_by_key" | "sort_unstable_by" | "sort_unstable_by_key" | "sort_by_cached_key" | "retain"
-                | "retain_mut" | "dedup_by_key" | "dedup_by" | "binary_search_by" | "binary_search_by_key" | "par_sort_by" | "par_sort_by_key"
-                | "par_sort_unstable_by" | "par_sort_unstable_by_key" | "partition_point" | "partition_in_place" | "is_sorted_by_key"
+            "find"
+                | "reduce"
+                | "sort_by"
+                | "sort_by_key"
+                | "sort_unstable_by"
+                | "sort_unstable_by_key"
+                | "sort_by_cached_key"
+                | "retain"
+                | "retain_mut"
+                | "dedup_by_key"
+                | "dedup_by"
+                | "binary_search_by"
+                | "binary_search_by_key"
+                | "par_sort_by"
+                | "par_sort_by_key"
+                | "par_sort_unstable_by"
+                | "par_sort_unstable_by_key"
+                | "partition_point"
+                | "partition_in_place"
+                | "is_sorted_by_key"
         )
 }
 
 /// Methods that do so on iterators only, and on `Option`, `Result` and futures once at most.
 pub(super) fn may_call_for_each(method: &str) -> bool {
-    matches!(method, "map" | "filter" | "inspect" | "and_then" | "then" | "map_ok" | "update")
+    matches!(
+        method,
+        "map" | "filter" | "inspect" | "and_then" | "then" | "map_ok" | "update"
+    )
 }
 
 /// Whether link `at` of a chain is called on an iterator. `starts_iterated`: the base is a range, or made by `iter::..`.
@@ -135,10 +261,19 @@ pub(super) fn is_iterated(methods: &[Option<String>], at: usize, starts_iterated
 /// What becomes of what a closure returns that is called for each element.
 pub(super) fn returned(method: &str) -> Flow {
     match method {
-        "sort_by_key" | "sort_unstable_by_key" | "max_by_key" | "min_by_key" | "dedup_by_key" | "binary_search_by_key" | "par_sort_by_key"
-        | "par_sort_unstable_by_key" | "is_sorted_by_key" => Flow::Borrowed(Borrow::Key),
+        "sort_by_key"
+        | "sort_unstable_by_key"
+        | "max_by_key"
+        | "min_by_key"
+        | "dedup_by_key"
+        | "binary_search_by_key"
+        | "par_sort_by_key"
+        | "par_sort_unstable_by_key"
+        | "is_sorted_by_key" => Flow::Borrowed(Borrow::Key),
         "flat_map" | "flat_map_iter" => Flow::Consumed(Consumer::FlatMap),
-        "for_each" | "try_for_each" | "retain" | "any" | "all" | "position" | "find" | "filter" | "inspect" => Flow::Dropped,
+        "for_each" | "try_for_each" | "retain" | "any" | "all" | "position" | "find" | "filter" | "inspect" => {
+            Flow::Dropped
+        }
         _ => Flow::Out(Exit::Item),
     }
 }
@@ -147,8 +282,18 @@ pub(super) fn returned(method: &str) -> Flow {
 pub(super) fn is_for_errors(method: &str) -> bool {
     matches!(
         method,
-        "map_err" | "ok_or_else" | "unwrap_or_else" | "or_else" | "with_context" | "wrap_err_with" | "inspect_err" | "context" | "wrap_err"
-            | "is_err_and" | "expect_err" | "map_or_else"
+        "map_err"
+            | "ok_or_else"
+            | "unwrap_or_else"
+            | "or_else"
+            | "with_context"
+            | "wrap_err_with"
+            | "inspect_err"
+            | "context"
+            | "wrap_err"
+            | "is_err_and"
+            | "expect_err"
+            | "map_or_else"
     )
 }
 
@@ -156,8 +301,16 @@ pub(super) fn is_for_errors(method: &str) -> bool {
 pub(super) fn is_once(method: &str) -> bool {
     matches!(
         method,
-        "get_or_init" | "get_or_try_init" | "call_once" | "call_once_force" | "get_or_insert_with" | "or_insert_with" | "or_insert_with_key"
-            | "or_default" | "try_insert_with" | "get_with"
+        "get_or_init"
+            | "get_or_try_init"
+            | "call_once"
+            | "call_once_force"
+            | "get_or_insert_with"
+            | "or_insert_with"
+            | "or_insert_with_key"
+            | "or_default"
+            | "try_insert_with"
+            | "get_with"
     )
 }
 

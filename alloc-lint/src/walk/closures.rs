@@ -153,7 +153,11 @@ impl Walker<'_> {
         if takes {
             self.captures.push(self.scopes.len());
         }
-        let result = if waits == Waits::Here { flow } else { Flow::Out(Exit::Returned) };
+        let result = if waits == Waits::Here {
+            flow
+        } else {
+            Flow::Out(Exit::Returned)
+        };
         self.at(place, |this| this.block(&block.block, result, None));
         if takes {
             self.captures.pop();
@@ -162,7 +166,9 @@ impl Walker<'_> {
 
     /// `tracked!(request, |x| ..)`: its arguments, then a closure or an `async` block.
     pub(super) fn tracked(&mut self, mac: &syn::Macro, role: Role) {
-        let Some((is_request, expr)) = read_tracked(mac) else { return };
+        let Some((is_request, expr)) = read_tracked(mac) else {
+            return;
+        };
         let line = mac.span().start().line;
         match &expr {
             Expr::Closure(closure) => {

@@ -20,13 +20,18 @@ impl Walker<'_> {
             walker: self,
             own: HashSet::new(),
             found: Depends::Nothing,
+            left: MOST_PARTS,
         };
         reader.visit_expr(expr);
         reader.found
     }
 
     pub(super) fn depends_on_call(&self, call: &ExprCall) -> Depends {
-        call.args.iter().map(|arg| self.depends_on(arg)).max().unwrap_or(Depends::Nothing)
+        call.args
+            .iter()
+            .map(|arg| self.depends_on(arg))
+            .max()
+            .unwrap_or(Depends::Nothing)
     }
 
     pub(super) fn depends_on_format(&self, args: &[Expr]) -> Depends {
@@ -38,14 +43,23 @@ impl Walker<'_> {
             _ => return Depends::Turn,
         };
         let by_name = captured.iter().map(|name| self.depends_on_name(name));
-        by_name.chain(args.iter().map(|arg| self.depends_on(arg))).max().unwrap_or(Depends::Nothing)
+        by_name
+            .chain(args.iter().map(|arg| self.depends_on(arg)))
+            .max()
+            .unwrap_or(Depends::Nothing)
     }
 
     fn depends_on_name(&self, name: &str) -> Depends {
         if name == "self" {
-            return if self.is_self_mut { Depends::Turn } else { Depends::Outside };
+            return if self.is_self_mut {
+                Depends::Turn
+            } else {
+                Depends::Outside
+            };
         }
-        let is_constant = name.chars().all(|letter| letter.is_uppercase() || letter == '_' || letter.is_numeric());
+        let is_constant = name
+            .chars()
+            .all(|letter| letter.is_uppercase() || letter == '_' || letter.is_numeric());
         match self.look_up(name) {
             None if is_constant => Depends::Nothing,
             None => Depends::Turn,
@@ -63,11 +77,16 @@ impl Walker<'_> {
     }
 }
 
+/// Expressions with more parts are taken to depend on the turn: each creation in a long chain looks at what is before it.
+const MOST_PARTS: usize = 300;
+
 struct Reader<'w, 'a> {
     walker: &'w Walker<'a>,
     /// Parameters of closures in the expression.
     own: HashSet<String>,
     found: Depends,
+    /// How many more expressions are looked at.
+    left: usize,
 }
 
 impl Reader<'_, '_> {
@@ -78,6 +97,13 @@ impl Reader<'_, '_> {
 
 impl<'ast> Visit<'ast> for Reader<'_, '_> {
     fn visit_expr(&mut self, expr: &'ast Expr) {
+        if self.found == Depends::Turn {
+            return;
+        }
+        let Some(left) = self.left.checked_sub(1) else {
+            return self.add(Depends::Turn);
+        };
+        self.left = left;
         match expr {
             Expr::Path(path) => match path.path.get_ident() {
                 Some(ident) if self.own.contains(&ident.to_string()) => {}
@@ -119,8 +145,20 @@ impl<'ast> Visit<'ast> for Reader<'_, '_> {
                 }
                 self.visit_expr(&closure.body);
             }
-            Expr::Lit(_) | Expr::Field(_) | Expr::Reference(_) | Expr::Paren(_) | Expr::Group(_) | Expr::Array(_) | Expr::Tuple(_)
-            | Expr::Binary(_) | Expr::Unary(_) | Expr::Cast(_) | Expr::Index(_) | Expr::Range(_) | Expr::Struct(_) | Expr::Repeat(_)
+            Expr::Lit(_)
+            | Expr::Field(_)
+            | Expr::Reference(_)
+            | Expr::Paren(_)
+            | Expr::Group(_)
+            | Expr::Array(_)
+            | Expr::Tuple(_)
+            | Expr::Binary(_)
+            | Expr::Unary(_)
+            | Expr::Cast(_)
+            | Expr::Index(_)
+            | Expr::Range(_)
+            | Expr::Struct(_)
+            | Expr::Repeat(_)
             | Expr::Try(_) => visit::visit_expr(self, expr),
             _ => self.add(Depends::Turn),
         }
@@ -142,11 +180,62 @@ fn names_of(pattern: &syn::Pat, names: &mut HashSet<String>) {
 fn is_pure(method: &str) -> bool {
     matches!(
         method,
-        "iter" | "into_iter" | "map" | "filter" | "filter_map" | "flat_map" | "cloned" | "copied" | "clone" | "to_string" | "to_owned" | "to_vec"
-            | "collect" | "chars" | "bytes" | "lines" | "split" | "split_whitespace" | "trim" | "as_str" | "as_slice" | "as_ref" | "as_bytes"
-            | "unwrap" | "expect" | "to_lowercase" | "to_uppercase" | "to_ascii_lowercase" | "to_ascii_uppercase" | "len" | "rev" | "enumerate"
-            | "zip" | "chain" | "keys" | "values" | "skip" | "take" | "to_path_buf" | "as_path" | "join" | "is_empty" | "into" | "get" | "first"
-            | "windows" | "chunks" | "repeat" | "replace" | "sum" | "min" | "max" | "count" | "ok" | "unwrap_or_default" | "unwrap_or"
+        "iter"
+            | "into_iter"
+            | "map"
+            | "filter"
+            | "filter_map"
+            | "flat_map"
+            | "cloned"
+            | "copied"
+            | "clone"
+            | "to_string"
+            | "to_owned"
+            | "to_vec"
+            | "collect"
+            | "chars"
+            | "bytes"
+            | "lines"
+            | "split"
+            | "split_whitespace"
+            | "trim"
+            | "as_str"
+            | "as_slice"
+            | "as_ref"
+            | "as_bytes"
+            | "unwrap"
+            | "expect"
+            | "to_lowercase"
+            | "to_uppercase"
+            | "to_ascii_lowercase"
+            | "to_ascii_uppercase"
+            | "len"
+            | "rev"
+            | "enumerate"
+            | "zip"
+            | "chain"
+            | "keys"
+            | "values"
+            | "skip"
+            | "take"
+            | "to_path_buf"
+            | "as_path"
+            | "join"
+            | "is_empty"
+            | "into"
+            | "get"
+            | "first"
+            | "windows"
+            | "chunks"
+            | "repeat"
+            | "replace"
+            | "sum"
+            | "min"
+            | "max"
+            | "count"
+            | "ok"
+            | "unwrap_or_default"
+            | "unwrap_or"
     )
 }
 

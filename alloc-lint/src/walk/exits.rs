@@ -35,7 +35,13 @@ pub(crate) fn of_expr(expr: &Expr) -> Option<Ending> {
         Expr::Call(call) => match &*call.func {
             Expr::Path(path) => {
                 let name = path.path.segments.last()?.ident.to_string();
-                let before = path.path.segments.iter().rev().nth(1).map(|segment| segment.ident.to_string());
+                let before = path
+                    .path
+                    .segments
+                    .iter()
+                    .rev()
+                    .nth(1)
+                    .map(|segment| segment.ident.to_string());
                 let ends = matches!((before.as_deref(), name.as_str()), (Some("process"), "exit" | "abort"));
                 ends.then_some(Ending::Panic)
             }
@@ -55,5 +61,8 @@ fn of_macro(mac: &Macro) -> Option<Ending> {
 
 /// Macros that end the thread.
 pub(crate) fn is_panic(name: &str) -> bool {
-    matches!(name, "panic" | "unreachable" | "todo" | "unimplemented" | "compile_error")
+    matches!(
+        name,
+        "panic" | "unreachable" | "todo" | "unimplemented" | "compile_error"
+    )
 }

@@ -5,7 +5,7 @@ use syn::spanned::Spanned;
 use syn::{BinOp, Expr};
 
 use super::exits::Ending;
-use super::flow::{Borrow, Exit, Flow};
+use super::flow::{Borrow, Exit, Flow, Use};
 use super::{Walker, borrowed};
 use crate::types::Ty;
 
@@ -98,6 +98,15 @@ impl Walker<'_> {
         match binary.op {
             // `text + &more` keeps the memory of its left side.
             BinOp::Add(_) => {
+                if let Flow::Local(id) | Flow::Assigned(id) = flow {
+                    let usage = Use {
+                        flow: Flow::Borrowed(Borrow::Other),
+                        line: binary.op.span().start().line,
+                        grows: true,
+                        is_rare: self.place.is_rare,
+                    };
+                    self.body.bindings[id].uses.push(usage);
+                }
                 self.expr(&binary.left, flow, None);
                 self.expr(&binary.right, Flow::Borrowed(Borrow::Append), None);
             }
@@ -116,7 +125,9 @@ impl Walker<'_> {
                 self.expr(&binary.left, Flow::Borrowed(Borrow::Other), None);
                 let mut place = self.place.clone();
                 place.is_conditional = true;
-                self.at(place, |this| this.expr(&binary.right, Flow::Borrowed(Borrow::Other), None));
+                self.at(place, |this| {
+                    this.expr(&binary.right, Flow::Borrowed(Borrow::Other), None)
+                });
             }
             _ => {
                 self.expr(&binary.left, Flow::Borrowed(Borrow::Other), None);

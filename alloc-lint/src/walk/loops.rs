@@ -124,6 +124,10 @@ impl Walker<'_> {
 
     /// For what follows, the lines of the statement are those of this part of it.
     pub(super) fn narrow(&mut self, part: &Expr) {
+        // PERF: finding a span goes through all of the part, so not again for each level of nested ones.
+        if matches!(part, Expr::Closure(_) | Expr::Block(_) | Expr::If(_) | Expr::Match(_)) {
+            return;
+        }
         let span = part.span();
         self.statement = (span.start().line, span.end().line);
     }
@@ -179,13 +183,19 @@ fn waits(body: &Block) -> bool {
     struct Waits(bool);
     impl<'ast> Visit<'ast> for Waits {
         fn visit_expr_method_call(&mut self, call: &'ast syn::ExprMethodCall) {
-            self.0 |= matches!(call.method.to_string().as_str(), "tick" | "recv_timeout" | "wait_timeout" | "wait_timeout_while");
+            self.0 |= matches!(
+                call.method.to_string().as_str(),
+                "tick" | "recv_timeout" | "wait_timeout" | "wait_timeout_while"
+            );
             visit::visit_expr_method_call(self, call);
         }
         fn visit_expr_call(&mut self, call: &'ast syn::ExprCall) {
             if let Expr::Path(path) = &*call.func {
                 let name = path.path.segments.last().map(|segment| segment.ident.to_string());
-                self.0 |= matches!(name.as_deref(), Some("sleep" | "sleep_until" | "park_timeout" | "sleep_ms"));
+                self.0 |= matches!(
+                    name.as_deref(),
+                    Some("sleep" | "sleep_until" | "park_timeout" | "sleep_ms")
+                );
             }
             visit::visit_expr_call(self, call);
         }

@@ -20,7 +20,9 @@ use crate::types::Ty;
 
 impl Walker<'_> {
     pub(super) fn macro_call(&mut self, mac: &Macro, flow: Flow, hint: Option<&Ty>) {
-        let Some(name) = mac.path.segments.last().map(|segment| segment.ident.to_string()) else { return };
+        let Some(name) = mac.path.segments.last().map(|segment| segment.ident.to_string()) else {
+            return;
+        };
         if is_tracked(mac) {
             return self.tracked(mac, Role::unknown());
         }
@@ -34,7 +36,8 @@ impl Walker<'_> {
                 }
                 self.read_only(mac, Borrow::Print);
             }
-            "println" | "print" | "eprintln" | "eprint" | "info" | "matches" | "dbg" | "format_args" | "assert" | "assert_eq" | "assert_ne" => {
+            "println" | "print" | "eprintln" | "eprint" | "info" | "matches" | "dbg" | "format_args" | "assert"
+            | "assert_eq" | "assert_ne" => {
                 self.read_only(mac, Borrow::Print);
             }
             "write" | "writeln" => {
@@ -77,12 +80,16 @@ impl Walker<'_> {
             Err(_) => arguments(&mac.tokens).unwrap_or_default(),
         };
         let ty = match hint.and_then(Ty::collection) {
-            Some((Kind::Vec, ty)) => ty.to_string(),
+            Some((Kind::Vec, ty @ Ty::Named(_, args))) if !args.is_empty() => ty.to_string(),
             _ => "Vec<_>".to_owned(),
         };
         if let Some(mut made) = made(Kind::Vec, &ty, "vec!") {
             made.is_empty = mac.tokens.is_empty();
-            let depends = args.iter().map(|arg| self.depends_on(arg)).max().unwrap_or(Depends::Nothing);
+            let depends = args
+                .iter()
+                .map(|arg| self.depends_on(arg))
+                .max()
+                .unwrap_or(Depends::Nothing);
             self.create(made, mac.span(), flow, depends);
         }
         for arg in &args {
@@ -126,7 +133,9 @@ impl Walker<'_> {
                         None => self.unknown(&group.stream()),
                     }
                 }
-                TokenTree::Ident(ident) => self.use_name(&ident.to_string(), ident.span(), Flow::Out(Exit::Macro), true),
+                TokenTree::Ident(ident) => {
+                    self.use_name(&ident.to_string(), ident.span(), Flow::Out(Exit::Macro), true)
+                }
                 _ => {}
             }
         }
@@ -145,7 +154,9 @@ impl Walker<'_> {
 
 /// The arguments of a macro that is called like a function; `name = value` stands for its value.
 pub(super) fn arguments(tokens: &TokenStream) -> Option<Vec<Expr>> {
-    let args = Punctuated::<Expr, Token![,]>::parse_terminated.parse2(tokens.clone()).ok()?;
+    let args = Punctuated::<Expr, Token![,]>::parse_terminated
+        .parse2(tokens.clone())
+        .ok()?;
     let values = args.into_iter().map(|arg| match arg {
         Expr::Assign(assign) => *assign.right,
         other => other,

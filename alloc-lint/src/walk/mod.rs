@@ -48,7 +48,9 @@ pub(crate) fn function(function: &Function<'_>, names: &Names, index: &Index, fi
     };
     for input in &function.signature.inputs {
         match input {
-            FnArg::Receiver(receiver) => walker.is_self_mut = receiver.mutability.is_some() && receiver.reference.is_some(),
+            FnArg::Receiver(receiver) => {
+                walker.is_self_mut = receiver.mutability.is_some() && receiver.reference.is_some()
+            }
             FnArg::Typed(typed) => walker.parameter(&typed.pat, Some(names.ty(&typed.ty))),
         }
     }
@@ -219,7 +221,9 @@ impl Walker<'_> {
 
     /// A variable is named here.
     fn use_name(&mut self, name: &str, span: Span, flow: Flow, grows: bool) {
-        let Some((id, scope)) = self.look_up_with_scope(name) else { return };
+        let Some((id, scope)) = self.look_up_with_scope(name) else {
+            return;
+        };
         let is_captured = self.captures.iter().any(|outside| scope < *outside);
         let usage = Use {
             flow: if is_captured { Flow::Out(Exit::Captured) } else { flow },
@@ -270,7 +274,9 @@ impl Walker<'_> {
                 let owner = match &*field.base {
                     Expr::Path(path) if path.path.is_ident("self") => self.owner.clone()?,
                     base => match self.type_of(base)?.bare() {
-                        Ty::Named(pointer, args) if matches!(pointer.as_str(), "Arc" | "Rc" | "Box" | "State" | "Data") => {
+                        Ty::Named(pointer, args)
+                            if matches!(pointer.as_str(), "Arc" | "Rc" | "Box" | "State" | "Data") =>
+                        {
                             args.first()?.name()?.to_owned()
                         }
                         ty => ty.name()?.to_owned(),
@@ -294,7 +300,10 @@ impl Walker<'_> {
                 Expr::Path(path) => {
                     let owner = self.names.owner_ty(path)?;
                     let last = path.path.segments.last()?.ident.to_string();
-                    let makes_itself = matches!(last.as_str(), "new" | "with_capacity" | "from" | "default" | "from_iter" | "clone");
+                    let makes_itself = matches!(
+                        last.as_str(),
+                        "new" | "with_capacity" | "from" | "default" | "from_iter" | "clone"
+                    );
                     let is_known = owner.name().is_some_and(|name| {
                         crate::kinds::Kind::of_type(name).is_some() || crate::kinds::is_cheap(name)
                     });
@@ -310,11 +319,18 @@ impl Walker<'_> {
             Expr::Struct(literal) => Some(self.names.path_ty(&literal.path)),
             Expr::MethodCall(method) => match method.method.to_string().as_str() {
                 "to_string" | "to_lowercase" | "to_uppercase" => Some(Ty::Named("String".to_owned(), Vec::new())),
-                "clone" => self.type_of(&method.receiver).map(|ty| ty.bare().clone()),
-                "collect" => method.turbofish.as_ref().and_then(|turbofish| match turbofish.args.first() {
-                    Some(syn::GenericArgument::Type(ty)) => Some(self.names.ty(ty)),
-                    _ => None,
-                }),
+                "clone" => match &*method.receiver {
+                    // A clone of a clone: nobody writes it, and chains may be long.
+                    Expr::MethodCall(_) => None,
+                    receiver => self.type_of(receiver).map(|ty| ty.bare().clone()),
+                },
+                "collect" => method
+                    .turbofish
+                    .as_ref()
+                    .and_then(|turbofish| match turbofish.args.first() {
+                        Some(syn::GenericArgument::Type(ty)) => Some(self.names.ty(ty)),
+                        _ => None,
+                    }),
                 _ => None,
             },
             _ => None,

@@ -50,7 +50,10 @@ impl Walker<'_> {
                     self.declare(elem, inner.clone(), id);
                 }
             }
-            Pat::Struct(fields) => fields.fields.iter().for_each(|field| self.declare(&field.pat, None, id)),
+            Pat::Struct(fields) => fields
+                .fields
+                .iter()
+                .for_each(|field| self.declare(&field.pat, None, id)),
             Pat::Slice(slice) => slice.elems.iter().for_each(|elem| self.declare(elem, None, id)),
             _ => {}
         }

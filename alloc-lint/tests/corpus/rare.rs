@@ -44,6 +44,17 @@ fn errors(rows: &[Row]) -> Result<u64, Error> {
     Ok(sum)
 }
 
+fn said_of_errors(events: &[Event], errors: &mut Errors) -> u64 {
+    let mut good = 0;
+    for event in events {
+        match event.kind() {
+            Kind::Good => good += 1,
+            _ => errors.report_error(ParseError::new(&format!("unexpected {event:?}"))),
+        }
+    }
+    good
+}
+
 fn once(lines: &[&str]) -> usize {
     static WORD: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"\w+").unwrap());
     static LIMITS: OnceLock<Vec<u64>> = OnceLock::new();
