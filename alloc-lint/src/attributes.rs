@@ -33,6 +33,17 @@ pub(crate) fn is_test(attributes: &[Attribute]) -> bool {
     })
 }
 
+/// A statement that is only there in tests or while debugging: `#[cfg(debug_assertions)]`, `#[cfg(feature = "debug")]`.
+pub(crate) fn is_for_debugging(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| match &attribute.meta {
+        Meta::List(list) if list.path.is_ident("cfg") => {
+            let text = list.tokens.to_string();
+            has_test(list.tokens.clone()) || (text.contains("debug") && !text.contains("not"))
+        }
+        _ => false,
+    })
+}
+
 /// `test` outside of `not(..)`.
 fn has_test(tokens: TokenStream) -> bool {
     let mut is_negated = false;

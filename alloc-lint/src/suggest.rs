@@ -57,7 +57,7 @@ fn by_use(creation: &Creation, stay: &Stay, name: &str) -> Option<String> {
     let is_text = matches!(made.kind, Kind::String | Kind::Clone | Kind::PathBuf);
     let is_formatted = made.how == "format!";
     if stay.only_borrowed_as(Borrow::Append) && is_text {
-        return Some(match is_formatted {
+        return Some(match is_formatted || made.how == ".to_string()" {
             true => "write into the text itself: `use std::fmt::Write; write!(text, ..)?`".to_owned(),
             false => "append the borrowed value: what is appended is copied anyway".to_owned(),
         });
@@ -113,7 +113,7 @@ fn in_a_loop(creation: &Creation, stay: &Stay, name: &str, bare: &str) -> String
         }
         Kind::String if made.how.starts_with('.') => {
             format!(
-                "borrow it; or `let mut {name} = String::new();` before the loop, in it `{name}.clear(); {name}.push_str(..)`"
+                "borrow it, if its type has text to borrow; else `let mut {name} = String::new();` before the loop, in it `{name}.clear(); write!({name}, ..)?`"
             )
         }
         Kind::BTreeMap | Kind::BTreeSet => format!(

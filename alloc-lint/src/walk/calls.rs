@@ -140,7 +140,11 @@ impl Walker<'_> {
             Ctor::Makes => false,
         };
         let ty = match (&owner, hint.and_then(Ty::collection)) {
-            (Ty::Named(_, args), Some((hinted, ty))) if args.is_empty() && hinted == kind => ty.to_string(),
+            (Ty::Named(_, args), Some((hinted, ty @ Ty::Named(_, known))))
+                if args.is_empty() && hinted == kind && !known.is_empty() =>
+            {
+                ty.to_string()
+            }
             (Ty::Named(known, args), _) if args.is_empty() && has_arguments(kind) => format!("{known}<_>"),
             (owner, _) => owner.to_string(),
         };

@@ -309,6 +309,9 @@ pub(super) fn made(kind: Kind, ty: &str, how: &str) -> Option<Made> {
 
 /// What `.collect()` makes: by its turbofish, else by the type that is written for the variable.
 fn collected(walker: &Walker<'_>, call: &ExprMethodCall, name: &str, hint: Option<&Ty>) -> Option<Made> {
+    if starts_work(&call.receiver) {
+        return None;
+    }
     if name == "collect_vec" {
         return made(Kind::Vec, "Vec<_>", ".collect_vec()");
     }
@@ -339,6 +342,22 @@ fn collected(walker: &Walker<'_>, call: &ExprMethodCall, name: &str, hint: Optio
 pub(super) fn speaks_of_errors(name: &str) -> bool {
     let name = name.to_lowercase();
     ["error", "panic", "warn"].iter().any(|word| name.contains(word))
+}
+
+/// `.map(|x| spawn(x))`: collected so that all of it runs at once.
+fn starts_work(receiver: &Expr) -> bool {
+    struct Spawns(bool);
+    impl<'ast> syn::visit::Visit<'ast> for Spawns {
+        fn visit_ident(&mut self, ident: &'ast proc_macro2::Ident) {
+            self.0 |= ident.to_string().starts_with("spawn");
+        }
+    }
+    let Expr::MethodCall(map) = receiver else { return false };
+    let mut visitor = Spawns(false);
+    for arg in &map.args {
+        syn::visit::Visit::visit_expr(&mut visitor, arg);
+    }
+    visitor.0
 }
 
 /// Methods that hand out a view of their receiver.

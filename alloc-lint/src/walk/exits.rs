@@ -11,6 +11,7 @@ pub(crate) enum Ending {
     Return,
     /// Leaves the loop with this label, or the innermost.
     Break(Option<String>),
+    /// Or in an error.
     Panic,
 }
 
@@ -26,6 +27,8 @@ pub(crate) fn of_block(block: &Block) -> Option<Ending> {
 /// The same for an expression.
 pub(crate) fn of_expr(expr: &Expr) -> Option<Ending> {
     match expr {
+        // An error is seldom, wherever it returns to.
+        Expr::Return(leave) if leave.expr.as_deref().is_some_and(is_err) => Some(Ending::Panic),
         Expr::Return(_) => Some(Ending::Return),
         Expr::Break(exit) => Some(Ending::Break(exit.label.as_ref().map(|label| label.ident.to_string()))),
         Expr::Macro(mac) => of_macro(&mac.mac),
@@ -49,6 +52,10 @@ pub(crate) fn of_expr(expr: &Expr) -> Option<Ending> {
         },
         _ => None,
     }
+}
+
+fn is_err(value: &Expr) -> bool {
+    matches!(value, Expr::Call(call) if matches!(&*call.func, Expr::Path(path) if path.path.segments.last().is_some_and(|last| last.ident == "Err")))
 }
 
 fn of_macro(mac: &Macro) -> Option<Ending> {

@@ -23,7 +23,7 @@ mod patterns;
 
 use proc_macro2::Span;
 use syn::spanned::Spanned;
-use syn::{Block, Expr, FnArg, Local, Stmt};
+use syn::{Attribute, Block, Expr, FnArg, Local, Stmt};
 
 use crate::index::Index;
 use crate::names::Names;
@@ -132,6 +132,9 @@ impl Walker<'_> {
         for (number, statement) in statements.iter().enumerate() {
             let span = statement.span();
             self.statement = (span.start().line, span.end().line);
+            if crate::attributes::is_for_debugging(attributes_of(statement)) {
+                continue;
+            }
             match statement {
                 Stmt::Local(local) => self.local(local),
                 Stmt::Expr(expr, None) if number == last => self.expr(expr, flow, hint),
@@ -335,6 +338,20 @@ impl Walker<'_> {
             },
             _ => None,
         }
+    }
+}
+
+/// The attributes of a statement, where such are at all likely.
+fn attributes_of(statement: &Stmt) -> &[Attribute] {
+    match statement {
+        Stmt::Local(local) => &local.attrs,
+        Stmt::Macro(statement) => &statement.attrs,
+        Stmt::Expr(Expr::Block(block), _) => &block.attrs,
+        Stmt::Expr(Expr::Call(call), _) => &call.attrs,
+        Stmt::Expr(Expr::MethodCall(call), _) => &call.attrs,
+        Stmt::Expr(Expr::If(branch), _) => &branch.attrs,
+        Stmt::Expr(Expr::ForLoop(expr), _) => &expr.attrs,
+        _ => &[],
     }
 }
 

@@ -68,6 +68,28 @@ fn once(lines: &[&str]) -> usize {
     count
 }
 
+fn all_at_once(parts: &[Part], rounds: usize) {
+    for _ in 0..rounds {
+        let threads: Vec<_> = parts.iter().map(|part| thread::spawn(|| part.run())).collect();
+        for thread in threads {
+            thread.join();
+        }
+    }
+}
+
+fn error_in_a_closure(rows: &[Row]) -> Result<(), Error> {
+    for row in rows {
+        row.each_cell(|cell| {
+            if cell.is_odd() {
+                let name = cell.name().to_string();
+                return Err(Error::new(&name));
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
+}
+
 fn start_up(config: &Config) -> Server {
     let routes: HashMap<String, Route> = config.routes.iter().map(|route| (route.path.to_string(), route.clone())).collect();
     let names: Vec<String> = routes.keys().cloned().collect();
@@ -77,6 +99,8 @@ fn start_up(config: &Config) -> Server {
 
 fn debugging(rows: &[Row]) {
     for row in rows {
+        #[cfg(feature = "debug")]
+        show(&format!("{row:?}"));
         debug!("row {}", row.cells().map(|cell| cell.to_string()).collect::<Vec<_>>().join(","));
         debug_assert!(row.cells().collect::<Vec<_>>().is_sorted());
         if log_enabled!(Level::Trace) {
