@@ -75,7 +75,7 @@ fn by_use(creation: &Creation, stay: &Stay, name: &str) -> Option<String> {
             "look up by the borrowed form: a map of `String` takes `&str`, one of `Vec<T>` takes `&[T]`".to_owned(),
         );
     }
-    if stay.only_borrowed_as(Borrow::Compare) && is_text {
+    if stay.only_borrowed_as(Borrow::Compare) && is_text && !is_formatted {
         return Some("compare without a copy: `String` and `&str` compare with each other".to_owned());
     }
     if stay.only_borrowed_as(Borrow::Print) && made.how == ".to_string()" {

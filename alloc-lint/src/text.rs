@@ -124,6 +124,7 @@ fn line(text: &mut String, indent: &str, content: &str) {
     for (number, word) in content.split(' ').enumerate() {
         let length = word.chars().count();
         if number > 0 && column + 1 + length > WIDTH {
+            text.truncate(text.trim_end_matches(' ').len());
             let _ = write!(text, "\n{indent}  ");
             column = indent.len() + 2;
         } else if number > 0 {

@@ -68,6 +68,7 @@ fn the_text_fits_in_a_hundred_columns_and_shows_the_source() {
     for text in [SOURCE, &long] {
         let text = lint("src/shop.rs", text).to_text();
         assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(text.lines().all(|line| line == line.trim_end()), "{text}");
         assert!(
             text.contains("| let names: HashSet<&str> = name.split(',').collect();"),
             "{text}"
