@@ -57,6 +57,7 @@ extern crate self as alloc_core;
 pub mod budget;
 pub mod carry;
 mod control;
+pub mod findings;
 mod future;
 mod ids;
 mod inside;

@@ -199,7 +199,7 @@ fn parameters(symbol: &Symbol, kind: &str) -> Vec<String> {
 }
 
 /// Splits at the commas outside all brackets, and shortens each type.
-fn split_arguments(list: &str) -> Vec<String> {
+pub(crate) fn split_arguments(list: &str) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut depth = 0_i32;
     let mut start = 0;
