@@ -13,6 +13,7 @@ use super::enter::{self, CallState, PollGuard};
 use super::peak;
 use super::scope::{self, ScopeSite};
 use super::thread::{self, Registry, ThreadState};
+use crate::ids::ScopeNodeId;
 
 /// Measurements that can exist at once.
 pub(crate) const MAX_MEASUREMENTS: usize = 512;
@@ -189,6 +190,11 @@ impl Place {
         let thread = enter::usable_thread()?;
         let row = scope::target(thread, site)?;
         Some(Self(row.node.load(Ordering::Relaxed)))
+    }
+
+    /// Id of the node.
+    pub(crate) fn id(self) -> ScopeNodeId {
+        ScopeNodeId(self.0)
     }
 
     /// What the calls that ended here on the calling thread came to.

@@ -3,6 +3,7 @@
 
 mod baselines;
 mod nesting;
+mod parts;
 mod texts;
 mod verdicts;
 
