@@ -211,13 +211,19 @@ pub(super) fn of_loop<'a>(
 fn choose_main(group: &mut Group<'_>, places: &Places<'_>) {
     let is_inside = |site: &LoopSite| {
         group.sites.iter().any(|outer| {
-            let can_hold = places
-                .collection(outer.context)
-                .is_none_or(|collection| !collection.is_leaf());
+            let (holder, content) = (places.collection(outer.context), places.collection(site.context));
+            // Of one line, what a type names is its content, also when only a part of it gets there.
+            if let (Some(holder), Some(content)) = (&holder, &content)
+                && holder.names(content)
+                && holder != content
+                && !content.names(holder)
+            {
+                return true;
+            }
+            let can_hold = holder.is_none_or(|collection| !collection.is_leaf());
             let set = HashSet::from([outer.context]);
             let is_before = site.blocks > 0 && freed_before(site, &set) as f64 >= INSIDE * site.blocks as f64;
-            let is_other_kind = places.label(outer.context) != places.label(site.context);
-            outer.context != site.context && can_hold && is_other_kind && is_before
+            outer.context != site.context && can_hold && is_before
         })
     };
     let mut outermost: Vec<&LoopSite> = group.sites.iter().filter(|site| !is_inside(site)).copied().collect();

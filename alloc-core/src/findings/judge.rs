@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::elements::Collection;
 use super::evidence;
 use super::finding::{AtOnce, Confidence, Cost, Finding, Inner, Iteration, NotEnough, Share, Verdict};
 use super::groups::{self, Group};
@@ -243,6 +244,8 @@ fn see(
         at_once: group.at_once(),
         growth: group.growth(stats.observed),
         making: places.making(group.face()),
+        has_capacity: group.collection.as_ref().is_none_or(Collection::keeps_its_block),
+        is_of_nodes: group.collection.as_ref().is_some_and(Collection::is_of_nodes),
         alive: Share::new(group.counters.live_blocks, group.counters.total_allocations),
         churned_bytes: churned.max(followed * confinement.value()),
         granted_bytes: cost.total_bytes as f64 / iterations,

@@ -35,6 +35,10 @@ pub(super) struct Seen {
     pub(super) at_once: AtOnce,
     pub(super) growth: Option<Growth>,
     pub(super) making: Option<Making>,
+    /// A tree or a list of nodes.
+    pub(super) is_of_nodes: bool,
+    /// It has a `with_capacity`, as far as known.
+    pub(super) has_capacity: bool,
     /// Alive now, of all ever allocated.
     pub(super) alive: Share,
     /// Per iteration, with what it holds.
@@ -67,11 +71,12 @@ impl Seen {
 
     /// Grows to about the same size each time, and that costs something.
     fn is_grown_alike(&self, options: &Options) -> bool {
-        self.growth.is_some_and(|growth| {
+        let alike = |growth: Growth| {
             growth.times >= GROWTHS
                 && growth.variation.is_some_and(|variation| variation < STEADY)
                 && growth.copied_bytes >= options.min_copied_bytes as f64
-        })
+        };
+        self.has_capacity && self.growth.is_some_and(alike)
     }
 
     fn is_above_the_floor(&self, options: &Options) -> bool {
@@ -130,6 +135,8 @@ fn verdict(seen: &Seen, options: &Options) -> Option<Verdict> {
         // Nobody can empty a document and read the next one into it.
         (Some(Making::Parse(_)), _) => Verdict::Pool,
         _ if seen.crosses() => Verdict::Pool,
+        // Emptied, it gives its blocks back; an instance that is kept saves none.
+        _ if seen.is_of_nodes => Verdict::Pool,
         (_, AtOnce::One) => Verdict::ReuseInstance,
         (_, AtOnce::Few { .. } | AtOnce::Many { .. }) => Verdict::Pool,
     })

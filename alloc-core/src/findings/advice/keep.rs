@@ -7,11 +7,8 @@ use crate::findings::making::Making;
 
 pub(super) fn suggestion(about: &About<'_>, making: Option<&Making>) -> Suggestion {
     let name = about.collection.name.as_str();
-    match name {
-        "BTreeMap" | "BTreeSet" => return tree(about),
-        "LinkedList" => return list(),
-        "Box" | "Rc" | "Arc" => return boxed(about),
-        _ => {}
+    if matches!(name, "Box" | "Rc" | "Arc") {
+        return boxed(about);
     }
     let mut words = Vec::new();
     let is_lookup = matches!(name, "HashMap" | "HashSet");
@@ -97,6 +94,15 @@ fn code(about: &About<'_>, fill: &str) -> String {
         "thread_local! {{\n    static {constant}: RefCell<{type_name}> = RefCell::default();\n}}\n{constant}.with_borrow_mut(|{variable}| \
          {{\n    {variable}.clear();\n    {indented}\n    // use it in here\n}});"
     )
+}
+
+/// What gives its blocks back when it is emptied.
+pub(super) fn nodes(about: &About<'_>) -> Suggestion {
+    if about.collection.name == "LinkedList" {
+        list()
+    } else {
+        tree(about)
+    }
 }
 
 fn tree(about: &About<'_>) -> Suggestion {

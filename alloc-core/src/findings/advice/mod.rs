@@ -49,6 +49,7 @@ pub(super) fn suggestion(finding: &Finding, seen: &Seen) -> Suggestion {
         (_, Some(Making::Clone)) => idioms::clone(&about),
         (_, Some(Making::Copy)) => idioms::copy(&about),
         (_, Some(Making::Sort)) => idioms::sort(),
+        (Verdict::Pool, _) if seen.is_of_nodes && !finding.crosses => keep::nodes(&about),
         (Verdict::Pool, _) => share::suggestion(&about),
         (_, Some(Making::Format | Making::Join)) => keep::text(&about, seen.making.as_ref()),
         _ => keep::suggestion(&about, seen.making.as_ref()),

@@ -223,9 +223,41 @@ fn a_tree_is_one_though_its_nodes_are_many() {
         (site.one_live, site.most_live) = (0, 50);
     });
     let finding = world.finding();
+    assert_eq!((finding.at_once, finding.verdict), (AtOnce::One, Verdict::Pool));
+    assert!(finding.suggestion.explanation.contains("frees the nodes"), "{finding}");
+}
+
+#[test]
+fn rows_of_a_matrix_are_inside_it_though_they_bear_its_name() {
+    let mut world = World::new();
+    let requests = world.requests(N);
+    let elem = ("from_elem<alloc::vec::Vec<f64>>", "LIB/alloc/src/vec/mod.rs", 7);
+    let row = ("to_vec<f64>", "LIB/alloc/src/slice.rs", 4);
+    let line = ("grid", "APP/src/grid.rs", 9);
+    let grid = world.rebuilt(requests, &[RAW_VEC, elem, line], 480);
+    inner(&mut world, requests, &[row, elem, line], 20, 160, grid);
+    let finding = world.finding();
+    assert_eq!(finding.line.collection.as_deref(), Some("Vec<Vec<f64>>"));
     assert_eq!(
         (finding.at_once, finding.verdict),
         (AtOnce::One, Verdict::ReuseInstance)
     );
-    assert!(finding.suggestion.explanation.contains("frees the nodes"), "{finding}");
+}
+
+#[test]
+fn of_one_line_what_a_type_names_is_its_content_wherever_it_ends() {
+    let mut world = World::new();
+    let requests = world.requests(N);
+    // Most of the keys are dropped at once, because the map has them.
+    let line = ("group", "APP/src/group.rs", 20);
+    world.rebuilt(requests, &[MAP[0], MAP[1], line], 1000);
+    let other = world.context(
+        requests,
+        &[RAW_VEC, PUSH, ("other", "APP/src/group.rs", 90)],
+        churned(1, 8),
+    );
+    inner(&mut world, requests, &[STRING, line], 60, 100, other);
+    let finding = world.finding();
+    assert_eq!(finding.line.collection.as_deref(), Some("HashMap<String, Vec<u64>>"));
+    assert_eq!(finding.verdict, Verdict::ReuseInstance);
 }

@@ -3,6 +3,8 @@
 //! When the text changes on purpose, look at what the failing test prints as a stranger would, then put it in the file.
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
+
 use super::*;
 
 /// A service with a bit of everything.
@@ -77,6 +79,34 @@ fn hostile_names_neither_break_lines_nor_panic() {
     let text = world.findings().to_string();
     assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
     assert!(text.chars().all(|c| c == '\n' || !c.is_control()), "{text:?}");
+}
+
+#[test]
+fn the_documentation_names_every_field() {
+    fn field_names(value: &serde_json::Value, names: &mut BTreeSet<String>) {
+        match value {
+            serde_json::Value::Object(map) => {
+                for (name, value) in map {
+                    names.insert(name.clone());
+                    field_names(value, names);
+                }
+            }
+            serde_json::Value::Array(values) => values.iter().for_each(|value| field_names(value, names)),
+            _ => {}
+        }
+    }
+    let document = include_str!("../../../../docs/rebuilds.md");
+    let mut json = shop().findings().to_json();
+    json["process"].take();
+    let mut names = BTreeSet::new();
+    field_names(&json, &mut names);
+    assert!(names.len() > 40, "{names:?}");
+    for name in names {
+        assert!(
+            document.contains(&format!("`{name}`")),
+            "docs/rebuilds.md does not name the field {name}"
+        );
+    }
 }
 
 #[test]

@@ -284,6 +284,103 @@ fn clones_are_shared_and_named_where_they_are_asked_for() {
     assert!(finding.suggestion.code.contains("Arc::clone"), "{finding}");
 }
 
+/// Ways to build something, innermost frame first, without the own line.
+const WAYS: &[&[At]] = &[
+    &[RAW_VEC, PUSH],
+    &[RAW_VEC, ("push<shop::Order>", "LIB/alloc/src/vec/mod.rs", 1)],
+    &[RAW_VEC],
+    &[
+        ("from_iter<u64>", "LIB/alloc/src/vec/mod.rs", 1),
+        ("collect", "LIB/core/src/iter/traits/iterator.rs", 2),
+    ],
+    &[STRING],
+    &[STRING, FORMAT],
+    &[STRING, ("join<&str>", "LIB/alloc/src/slice.rs", 1)],
+    &[STRING, ("to_owned", "LIB/alloc/src/str.rs", 1)],
+    &[RAW_VEC, ("to_vec<u8>", "LIB/alloc/src/slice.rs", 1)],
+    &[STRING, ("clone", "LIB/alloc/src/string.rs", 1)],
+    &[TABLE, FROM_ITER],
+    &[(
+        "reserve_rehash<(u64, shop::Order)>",
+        "/rust/deps/hashbrown-0.16.1/src/raw/mod.rs",
+        1,
+    )],
+    &[("reserve_rehash", "/rust/deps/hashbrown-0.16.1/src/raw/mod.rs", 1)],
+    &[("insert<u64, u8>", "LIB/alloc/src/collections/btree/map.rs", 1)],
+    &[("insert<u64>", "LIB/alloc/src/collections/btree/set.rs", 1)],
+    &[("push_back<u32>", "LIB/alloc/src/collections/vec_deque/mod.rs", 1)],
+    &[("push<u32>", "LIB/alloc/src/collections/binary_heap/mod.rs", 1)],
+    &[("push_back<u32>", "LIB/alloc/src/collections/linked_list.rs", 1)],
+    &[("push", "LIB/std/src/path.rs", 1)],
+    &[("push", "LIB/std/src/ffi/os_str.rs", 1)],
+    &[("new<u64>", "LIB/alloc/src/boxed.rs", 1)],
+    &[("new<dyn shop::Shape>", "LIB/alloc/src/sync.rs", 1)],
+    &[("sort<u64>", "LIB/alloc/src/slice.rs", 1)],
+    &[RAW_VEC, ("new", "REG/regex-1.11.1/src/regex/string.rs", 1)],
+    &[RAW_VEC, ("build", "REG/globset-0.4.16/src/lib.rs", 1)],
+    &[RAW_VEC, ("new", "REG/reqwest-0.12.0/src/lib.rs", 1)],
+    &[
+        RAW_VEC,
+        (
+            "from_str<serde_json::value::Value>",
+            "REG/serde_json-1.0.140/src/de.rs",
+            1,
+        ),
+    ],
+    &[RAW_VEC, ("parse", "REG/quick_xml-0.1.0/src/de.rs", 1)],
+];
+
+#[test]
+fn every_suggestion_is_rust_and_none_keeps_with_the_thread_what_leaves_it() {
+    type Change = fn(&mut LoopSite);
+    let changes: [Change; 6] = [
+        |_| {},
+        |site| (site.one_live, site.few_live, site.most_live) = (0, N, 4),
+        |site| (site.one_live, site.most_live) = (0, 90),
+        |site| site.crossed_await = N,
+        |site| site.crossed_threads = N,
+        |site| {
+            grow(site, 4);
+            site.confined = 0;
+        },
+    ];
+    let mut different = std::collections::BTreeSet::new();
+    for kind in [ScopeKind::Request, ScopeKind::Loop, ScopeKind::Function] {
+        for way in WAYS {
+            for change in changes {
+                let mut world = World::new();
+                let scope = world.scope(1, "shop::batch", kind, 70);
+                world.observe(scope, N);
+                let mut frames = way.to_vec();
+                frames.push(("work", "APP/src/work.rs", 5));
+                world.rebuilt_with(scope, &frames, 4096, change);
+                let Some(finding) = world.findings().findings.pop() else {
+                    // What has no capacity cannot reserve it.
+                    assert_eq!(world.snapshot.loops[0].sites[0].confined, 0);
+                    continue;
+                };
+                let Suggestion { explanation, code } = &finding.suggestion;
+                assert!(
+                    explanation.ends_with('.') && !explanation.contains("  "),
+                    "{explanation}"
+                );
+                let parsed = syn::parse_str::<syn::Block>(&format!("{{\n{code}\n}}\n"));
+                assert!(parsed.is_ok(), "{}\n{code}", parsed.err().unwrap());
+                if finding.crosses {
+                    assert!(
+                        !explanation.contains("thread_local") && !code.contains("thread_local"),
+                        "{finding}"
+                    );
+                }
+                let text = finding.to_string();
+                assert!(text.lines().all(|line| line.chars().count() <= 100), "{text}");
+                different.insert(format!("{explanation}\n{code}"));
+            }
+        }
+    }
+    assert!(different.len() > 60, "{}", different.len());
+}
+
 #[test]
 fn advice_fits_the_collection_and_the_loop() {
     let advice = |kind: ScopeKind, frames: &[At]| {
@@ -324,7 +421,8 @@ fn advice_fits_the_collection_and_the_loop() {
         ),
     ] {
         let finding = advice(kind, frames);
-        assert_eq!(finding.verdict, Verdict::ReuseInstance);
+        let is_of_nodes = frames == [tree];
+        assert_eq!(finding.verdict == Verdict::Pool, is_of_nodes);
         let text = format!("{}\n{}", finding.suggestion.explanation, finding.suggestion.code);
         assert!(text.contains(wanted), "{text}");
         assert!(!text.contains(unwanted), "{text}");
