@@ -14,6 +14,7 @@ use crate::inside::inside_tracker;
 use crate::model::{LoopStats, Snapshot};
 use crate::record::enter;
 use crate::record::measure::{Lease, MAX_MEASUREMENTS, Place};
+use crate::record::observe::ObserveAll;
 use crate::record::settings::{self, Mode};
 
 /// Iterations of one loop that must be seen before a test can say anything.
@@ -60,6 +61,7 @@ pub fn check_rebuilds<R>(subject: Subject, check: &RebuildCheck, work: impl FnOn
     };
     let value = {
         let _scope = enter::enter(begun.lease.site());
+        let _observing = ObserveAll::enter();
         work()
     };
     match inside_tracker(|| begun.end(check)) {

@@ -286,19 +286,17 @@ pub struct NotEnough {
     pub bytes: f64,
 }
 
-/// A line whose blocks grow, in loops or anywhere.
+/// A line whose blocks grow, anywhere in the program.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct GrowthChains {
     /// The line.
     pub line: CodeLine,
-    /// Blocks that grew at least once, and were followed.
+    /// Blocks that grew at least once.
     pub chains: u64,
-    /// Growths of these.
-    pub growths: u64,
-    /// Bytes that they copied.
+    /// Bytes that had to be copied: by reallocations to a new address, and from tables to larger ones.
     pub copied_bytes: u64,
-    /// Sizes that blocks of this line had in the end.
+    /// Sizes that they have in the end, or have now. Exact for blocks that double from the same first size; else within a factor of two.
     pub final_bytes: Sizes,
     /// `Vec::with_capacity(100)`, or how to compute it.
     pub with_capacity: String,

@@ -1,19 +1,18 @@
-//! Lines whose blocks grow and grow, and lines whose blocks hardly live, in whatever loop.
+//! Lines whose blocks grow and grow, in the whole program, and lines whose blocks hardly live, in loops.
 //!
-//! Called by `Findings::of`. Read side. What several loops around a line saw of it is the same, so each context is taken from the loop that saw
-//! most. Figures are of what was followed. This is the one place that reads growth: whatever else tells of it joins here.
+//! Called by `Findings::of`. Read side. Growth is that of all blocks of a line ([`Context::growth`](crate::model::Context)), whatever observes it. What
+//! several loops around a line saw of its short-lived blocks is the same, so each context is taken from the loop that saw most.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::advice::with_capacity;
-use super::finding::{GrowthChains, ShortLived};
-use super::groups::{final_sizes, sizes};
+use super::finding::{GrowthChains, ShortLived, Sizes};
 use super::options::Options;
 use super::places::{PlaceId, Places};
-use crate::model::{LoopSite, Snapshot};
+use crate::model::{GrowthClass, LoopSite, Snapshot};
 
-/// Blocks that must have been followed before a line is listed.
+/// Blocks that must be known before a line is listed.
 const ENOUGH: u64 = 30;
 /// Part of a line's blocks that must be freed within eight allocations for it to be listed.
 const MOSTLY: f64 = 0.5;
@@ -63,24 +62,64 @@ fn rows<'a>(snapshot: &'a Snapshot, places: &Places<'_>) -> Vec<Row<'a>> {
     rows
 }
 
-/// Lines whose blocks grow, most bytes copied first.
+/// What grows on one line, in the whole program.
+#[derive(Default)]
+struct Line {
+    /// Sizes in the end, and how many blocks had them.
+    ended: Vec<GrowthClass>,
+    copied_bytes: u64,
+    /// The context that says most about the collection, and copied most.
+    face: u32,
+    weight: (bool, u64),
+}
+
+/// Lines of the whole program whose blocks grow, most bytes copied first.
 pub(super) fn chains(snapshot: &Snapshot, places: &mut Places<'_>, options: &Options) -> Vec<GrowthChains> {
+    let mut lines: BTreeMap<PlaceId, Line> = BTreeMap::new();
+    for (context, of_context) in (0..).zip(&snapshot.contexts) {
+        let Some(at) = places.at(context).filter(|at| at.is_own) else {
+            continue;
+        };
+        let Some(growth) = &of_context.growth else { continue };
+        let line = lines.entry(at.place).or_default();
+        let copied = of_context.counters.copied_bytes.saturating_add(growth.rehashed_bytes);
+        line.ended.extend(&growth.ended);
+        line.copied_bytes = line.copied_bytes.saturating_add(copied);
+        let is_named = places
+            .collection(context)
+            .is_some_and(|collection| collection.is_leaf() || !collection.parameters.is_empty());
+        if (is_named, copied) >= line.weight {
+            (line.face, line.weight) = (context, (is_named, copied));
+        }
+    }
     let mut chains: Vec<GrowthChains> = Vec::new();
-    for row in rows(snapshot, places) {
-        let (grown, copied) = (row.sum(|site| site.grown), row.sum(|site| site.copied_bytes));
+    for mut line in lines.into_values() {
+        let blocks = line.ended.iter().map(|class| class.blocks).fold(0, u64::saturating_add);
         // What grows once in a while is no habit.
-        if grown == 0 || row.sum(|site| site.blocks) < ENOUGH || copied < options.min_copied_bytes * grown {
+        if blocks < ENOUGH || line.copied_bytes < options.min_copied_bytes.saturating_mul(blocks) {
             continue;
         }
-        let final_bytes = sizes(&final_sizes(&row.sites));
-        let line = places.code_line(row.face());
-        let collection = places.collection(row.face()).unwrap_or_default();
+        line.ended.sort_unstable_by_key(|class| class.bytes);
+        let at_rank = |share: f64| {
+            let wanted = (share * blocks as f64).ceil() as u64;
+            let mut below = 0_u64;
+            let found = line.ended.iter().find(|class| {
+                below = below.saturating_add(class.blocks);
+                below >= wanted
+            });
+            found.or(line.ended.last()).map_or(0, |class| class.bytes)
+        };
+        let final_bytes = Sizes {
+            p50: at_rank(0.5),
+            p90: at_rank(0.9),
+            max: at_rank(1.0),
+        };
+        let collection = places.collection(line.face).unwrap_or_default();
         chains.push(GrowthChains {
             with_capacity: with_capacity(&collection, final_bytes.p90),
-            line,
-            chains: grown,
-            growths: row.sum(|site| site.growths),
-            copied_bytes: copied,
+            line: places.code_line(line.face),
+            chains: blocks,
+            copied_bytes: line.copied_bytes,
             final_bytes,
         });
     }

@@ -6,6 +6,7 @@
 use std::collections::BTreeSet;
 
 use super::*;
+use crate::model::GrowthClass;
 
 /// A service with a bit of everything.
 fn shop() -> World {
@@ -14,17 +15,19 @@ fn shop() -> World {
     let requests = world.scope(serve, "shop::pay::handle", ScopeKind::Request, 30);
     world.observe(requests, N);
     let set = [TABLE, FROM_ITER, ("check_fraud", "APP/src/fraud.rs", 58)];
-    world.rebuilt_with(requests, &set, 147_472, |site| {
+    let set = world.rebuilt_with(requests, &set, 147_472, |site| {
         (site.growths, site.grown, site.copied_bytes) = (12 * N, N, N * 140_000);
         site.bytes *= 2;
         site.temporaries.none = 3;
     });
+    world.snapshot.contexts[set as usize].growth = Some(model_growth(1_400_000_000, &[(147_472, 10_000)]));
     let rows = [RAW_VEC, PUSH, ("receipt", "APP/src/receipt.rs", 12)];
     let receipt = world.rebuilt_with(requests, &rows, 8000, |site| {
         site.confined = 0;
         (site.growths, site.grown, site.copied_bytes) = (6 * N, N, 8000 * N);
     });
-    let _ = receipt;
+    world.snapshot.contexts[receipt as usize].counters.copied_bytes = 80_000_000;
+    world.snapshot.contexts[receipt as usize].growth = Some(model_growth(0, &[(4000, 1000), (8000, 9000)]));
     let body = [RAW_VEC, PUSH, ("read_body", "APP/src/body.rs", 77)];
     world.rebuilt_with(requests, &body, 16_384, |site| site.crossed_await = N);
     let log = [STRING, FORMAT, ("log", "APP/src/log.rs", 5)];
@@ -51,6 +54,14 @@ fn shop() -> World {
     world.observe(turns, 12);
     world.rebuilt(turns, &[RAW_VEC, PUSH, ("settle", "APP/src/pay.rs", 92)], 2048);
     world
+}
+
+fn model_growth(rehashed_bytes: u64, ended: &[(u64, u64)]) -> crate::model::Growth {
+    let ended = ended.iter().map(|&(bytes, blocks)| GrowthClass { bytes, blocks });
+    crate::model::Growth {
+        rehashed_bytes,
+        ended: ended.collect(),
+    }
 }
 
 fn assert_text(found: &str, reviewed: &str) {
