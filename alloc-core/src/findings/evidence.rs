@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::finding::{AtOnce, Finding, Share, Verdict};
+use super::making::Making;
 use super::rules::Seen;
 use crate::report::{bytes, count};
 
@@ -38,7 +39,11 @@ pub(super) fn sentences(finding: &Finding, seen: &Seen, missed: Share) -> Vec<St
             count(confinement.of)
         )
     });
-    if !matches!(finding.verdict, Verdict::Retained | Verdict::ReserveCapacity) {
+    let is_said = !matches!(
+        finding.verdict,
+        Verdict::Retained | Verdict::ReserveCapacity | Verdict::CacheValue
+    );
+    if is_said && !seen.is_of_nodes && !matches!(seen.making, Some(Making::Parse(_))) {
         sentences.push(match finding.at_once {
             AtOnce::One => format!("no more than one of them alive at once, in nearly every {noun}"),
             AtOnce::Few { most } | AtOnce::Many { most } => format!("up to {} of them alive at once", count(most)),
@@ -73,6 +78,12 @@ pub(super) fn sentences(finding: &Finding, seen: &Seen, missed: Share) -> Vec<St
             "grows {:.1} times, which copies {} per {noun}{varies}",
             growth.times,
             bytes(growth.copied_bytes.round() as u64)
+        ));
+    }
+    if seen.grown_elsewhere >= 1.0 {
+        sentences.push(format!(
+            "of the cost, {} per {noun} are growths on other lines (by observed {nouns})",
+            bytes(seen.grown_elsewhere.round() as u64)
         ));
     }
     for (crossed, what) in [

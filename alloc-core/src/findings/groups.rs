@@ -70,7 +70,7 @@ impl<'a> Group<'a> {
         )
     }
 
-    pub(super) fn at_once(&self) -> AtOnce {
+    pub(super) fn at_once(&self, observed: u64) -> AtOnce {
         let nearly_all = |hits: u64, of: u64| hits as f64 >= NEARLY_ALL * of as f64;
         let is_one = |site: &&&LoopSite| nearly_all(site.one_live, site.present);
         // A tree is as many as have a first node.
@@ -87,10 +87,12 @@ impl<'a> Group<'a> {
         let ones = self.main.iter().filter(|site| is_one(site)).count();
         let usual_ones = self.main.iter().filter(usual).filter(is_one).count() as u64;
         if ones == self.main.len() {
-            // Several stacks of one line, as in a recursion, are as many instances.
+            // Several stacks of one line, as in a recursion, may be as many instances; unless each has iterations of its own.
+            let are_alternatives = self.sum(|site| site.present) <= observed;
             return match usual_ones {
-                0..=3 => AtOnce::One,
-                4..=FEW => AtOnce::Few { most },
+                _ if are_alternatives => AtOnce::One,
+                0..=1 => AtOnce::One,
+                2..=FEW => AtOnce::Few { most },
                 _ => AtOnce::Many { most },
             };
         }

@@ -16,7 +16,8 @@ pub(super) struct Key {
 }
 
 impl Key {
-    pub(super) fn of(scope: &str, line: &CodeLine, collection: Option<&Collection>) -> Self {
+    pub(super) fn of(scope: &str, line: &CodeLine) -> Self {
+        let collection = line.collection.as_deref().map(Collection::of);
         Self {
             scope: scope.to_owned(),
             // Without symbols a line is its address, and the id is good for one build.
@@ -25,7 +26,7 @@ impl Key {
             } else {
                 line.function.clone()
             },
-            kind: collection.map(|collection| collection.name.clone()).unwrap_or_default(),
+            kind: collection.map(|collection| collection.name).unwrap_or_default(),
         }
     }
 

@@ -85,7 +85,7 @@ pub(super) fn judge(snapshot: &Snapshot, places: &mut Places<'_>, options: &Opti
             };
             lines.insert(group.place);
             let line = places.code_line(group.face());
-            let key = id::Key::of(&whole.iteration.name, &line, group.collection.as_ref());
+            let key = id::Key::of(&whole.iteration.name, &line);
             names.entry(key).or_default().insert((line.file, line.line));
         }
         let mut tree = Tree::of(&groups);
@@ -125,8 +125,7 @@ pub(super) fn judge(snapshot: &Snapshot, places: &mut Places<'_>, options: &Opti
     }
     let mut findings = merge(drafts);
     for finding in &mut findings {
-        let collection = finding.line.collection.as_deref().map(super::elements::Collection::of);
-        let key = id::Key::of(&finding.iteration.name, &finding.line, collection.as_ref());
+        let key = id::Key::of(&finding.iteration.name, &finding.line);
         let line = (finding.line.file.clone(), finding.line.line);
         let equals = names.get(&key);
         let ordinal = equals.and_then(|lines| lines.iter().position(|known| *known == line));
@@ -230,30 +229,53 @@ fn see(
     let cost = sum(groups, members);
     let (crossed_await, crossed_threads) = group.crossings();
     let iterations = whole.iteration.seen.max(1) as f64;
-    // Growths on lines that build nothing themselves are followed, and counted with the line that made the block.
-    let followed: u64 = group.sites.iter().map(|site| site.bytes).sum();
-    let followed = followed as f64 / stats.observed.max(1) as f64;
-    let churned = cost.freed_bytes as f64 / iterations;
     let confinement = group.confinement();
+    let grown_elsewhere = grown_elsewhere(group, stats.observed, iterations);
+    let churned = cost.freed_bytes as f64 / iterations + grown_elsewhere * confinement.value();
     Seen {
         observed: stats.observed,
         presence: group.presence(stats.observed),
         confinement,
         crossed_await,
         crossed_threads,
-        at_once: group.at_once(),
+        at_once: group.at_once(stats.observed),
         growth: group.growth(stats.observed),
         making: places.making(group.face()),
         has_capacity: group.collection.as_ref().is_none_or(Collection::keeps_its_block),
         is_of_nodes: group.collection.as_ref().is_some_and(Collection::is_of_nodes),
         alive: Share::new(group.counters.live_blocks, group.counters.total_allocations),
-        churned_bytes: churned.max(followed * confinement.value()),
-        granted_bytes: cost.total_bytes as f64 / iterations,
-        share: fraction(cost.freed_bytes, whole.counters.freed_bytes)
+        churned_bytes: churned,
+        granted_bytes: cost.total_bytes as f64 / iterations + grown_elsewhere,
+        grown_elsewhere,
+        share: part(churned, whole.counters.freed_bytes, iterations)
             .max(fraction(cost.total_allocations, whole.counters.total_allocations)),
         share_of_granted: fraction(cost.total_bytes, whole.counters.total_bytes)
             .max(fraction(cost.total_allocations, whole.counters.total_allocations)),
     }
+}
+
+/// Bytes per iteration that the line's blocks were granted when they grew on other lines. By observed iterations; 0 where the line's own figures
+/// say as much, so that chance adds nothing.
+fn grown_elsewhere(group: &Group<'_>, observed: u64, iterations: f64) -> f64 {
+    /// More than chance between observed iterations and all.
+    const CLEARLY: f64 = 1.25;
+    let growths: u64 = group.sites.iter().map(|site| site.growths).sum();
+    let followed: u64 = group.sites.iter().map(|site| site.bytes).sum();
+    let followed = followed as f64 / observed.max(1) as f64;
+    let here = group.counters.total_bytes as f64 / iterations;
+    if growths > 0 && followed > CLEARLY * here {
+        followed - here
+    } else {
+        0.0
+    }
+}
+
+/// Share of what is known per iteration in a sum over all.
+fn part(per_iteration: f64, whole: u64, iterations: f64) -> f64 {
+    if whole == 0 {
+        return 0.0;
+    }
+    (per_iteration * iterations / whole as f64).min(1.0)
 }
 
 fn sum(groups: &[Group<'_>], members: &[usize]) -> Counters {
@@ -290,13 +312,14 @@ fn describe(
             whole.program.freed_bytes,
         )
     };
+    let bytes_of = bytes_of as f64 / iterations + seen.grown_elsewhere;
     let cost = Cost {
         allocations: per_iteration(counters.total_allocations),
-        bytes: per_iteration(counters.total_bytes),
+        bytes: per_iteration(counters.total_bytes) + seen.grown_elsewhere,
         copied_bytes: per_iteration(counters.copied_bytes),
-        share_of_loop: fraction(bytes_of, all_bytes),
+        share_of_loop: part(bytes_of, all_bytes, iterations),
         share_of_loop_allocations: fraction(counters.total_allocations, whole.counters.total_allocations),
-        share_of_program: fraction(bytes_of, all_program_bytes),
+        share_of_program: part(bytes_of, all_program_bytes, iterations),
         share_of_program_allocations: fraction(counters.total_allocations, whole.program.total_allocations),
     };
     let with_it = members

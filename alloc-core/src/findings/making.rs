@@ -7,7 +7,7 @@
 use std::fmt;
 
 use crate::model::Symbol;
-use crate::symbolize::{Origin, without_generics};
+use crate::symbolize::{Origin, belongs_to_collection, without_generics};
 
 /// How a line builds what it builds, where that changes the advice.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -133,10 +133,18 @@ impl Making {
                 return Some(Self::Parse(parser));
             }
         }
-        frames.iter().rev().find_map(|below| match below.origin {
-            Origin::Std | Origin::User => below.idiom(),
-            _ => None,
-        })
+        // From the line inwards, up to the first method of a collection: what that does inside, nobody wrote.
+        let below_line = frames
+            .iter()
+            .rev()
+            .filter(|below| matches!(below.origin, Origin::Std | Origin::User));
+        for below in below_line {
+            let idiom = below.idiom();
+            if idiom.is_some() || below.is_of_collection {
+                return idiom;
+            }
+        }
+        None
     }
 }
 
@@ -147,6 +155,7 @@ struct Below {
     krate: Option<String>,
     /// Of the file, with `/`.
     file: String,
+    is_of_collection: bool,
 }
 
 impl Below {
@@ -161,6 +170,7 @@ impl Below {
             origin,
             method: method.to_owned(),
             krate: crate_of_file(&file).or_else(|| crate_of_name(&symbol.function)),
+            is_of_collection: origin == Origin::Std && belongs_to_collection(symbol),
             file,
         }
     }
@@ -332,6 +342,14 @@ mod tests {
                 "collect",
             ),
             (vec![("push<u8>", "LIB/alloc/src/vec/mod.rs")], "-"),
+            (
+                vec![
+                    ("to_vec<u8>", "LIB/alloc/src/slice.rs"),
+                    ("to_owned", "LIB/std/src/ffi/os_str.rs"),
+                    ("join<&str>", "LIB/std/src/path.rs"),
+                ],
+                "-",
+            ),
             (vec![("clone", "/home/me/app/src/config.rs")], "clone"),
         ] {
             let mut all = vec![alloc];

@@ -160,7 +160,7 @@ impl<'a> Places<'a> {
 
     /// The line of a context, for people.
     pub(super) fn code_line(&mut self, context: u32) -> CodeLine {
-        let made_by = self.making(context).map(|making| making.to_string());
+        let making = self.making(context);
         let Some(at) = self.at(context) else {
             return CodeLine::default();
         };
@@ -170,8 +170,12 @@ impl<'a> Places<'a> {
             file: line.file.clone(),
             line: line.line,
             function: line.function.clone(),
-            collection: line.collection.clone(),
-            made_by,
+            collection: match &making {
+                // Whatever it consists of.
+                Some(Making::Compile(compiled)) => Some(compiled.type_name.to_owned()),
+                _ => line.collection.clone(),
+            },
+            made_by: making.map(|making| making.to_string()),
         }
     }
 

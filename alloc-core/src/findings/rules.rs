@@ -44,6 +44,8 @@ pub(super) struct Seen {
     /// Per iteration, with what it holds.
     pub(super) churned_bytes: f64,
     pub(super) granted_bytes: f64,
+    /// Of these, granted on other lines, to blocks that were made here.
+    pub(super) grown_elsewhere: f64,
     /// The larger of its shares of the loop's bytes and allocations.
     pub(super) share: f64,
     /// The same of what the loop was granted and still holds.

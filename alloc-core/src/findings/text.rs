@@ -17,6 +17,8 @@ use crate::symbolize::{short_function, short_path};
 const WIDTH: usize = 100;
 /// Rows of each table that lists lines.
 const TOP: usize = 10;
+/// Findings that are told in full.
+const DETAILED: usize = 20;
 /// Where the heads of paragraphs begin.
 const INDENT: usize = 4;
 /// Where paragraphs begin.
@@ -69,9 +71,27 @@ fn write(findings: &Findings, f: &mut String) -> fmt::Result {
         };
         writeln!(f, "{found} in {}{waiting}.", loops_in_words(&findings.loops))?;
     }
-    for (number, found) in (1..).zip(findings.findings.iter().take(gated)) {
+    for (number, found) in (1..).zip(findings.findings.iter().take(gated.min(DETAILED))) {
         writeln!(f)?;
         finding(found, &format!("{number}. "), f)?;
+    }
+    if gated > DETAILED {
+        writeln!(
+            f,
+            "\nLESS SEVERE: no more than severity {}",
+            findings.findings[DETAILED].severity
+        )?;
+        for finding in &findings.findings[DETAILED..gated] {
+            let what = format!(
+                "{}, severity {}, id {}, each {} of {}",
+                finding.verdict,
+                finding.severity,
+                finding.id,
+                finding.iteration.noun(),
+                short_scope(&finding.iteration.name)
+            );
+            row(f, &title_of(&finding.line), &what)?;
+        }
     }
     let (_, retained) = findings.findings.split_at(gated);
     if !retained.is_empty() {

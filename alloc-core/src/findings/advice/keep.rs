@@ -40,6 +40,31 @@ pub(super) fn suggestion(about: &About<'_>, making: Option<&Making>) -> Suggesti
     }
 }
 
+/// What is kept cannot hold references into what is gone by the next iteration.
+pub(super) fn borrowed(about: &About<'_>, making: Option<&Making>) -> Suggestion {
+    let each = about.noun;
+    let walked = if making == Some(&Making::Collect) {
+        "If it is walked once, do not collect: pass the iterator on. "
+    } else {
+        ""
+    };
+    let kept = if about.is_loop() {
+        format!(
+            "one above the loop at {} can hold only what lives longer than the loop",
+            about.loop_place
+        )
+    } else {
+        format!("one that is kept between {each}s cannot hold them")
+    };
+    Suggestion {
+        explanation: format!(
+            "{walked}Its elements are references: {kept}. If what they refer to stays the same, build it once, of owned values. Else keep positions, \
+             which refer to nothing: ranges or indices, sorted where they are searched."
+        ),
+        code: "ranges.clear(); // a Vec<Range<usize>> that is kept\nranges.extend(parts);\nlet part = &text[ranges[0].clone()];".to_owned(),
+    }
+}
+
 /// `format!` and `join`.
 pub(super) fn text(about: &About<'_>, making: Option<&Making>) -> Suggestion {
     let how = if making == Some(&Making::Join) {

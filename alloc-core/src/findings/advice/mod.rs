@@ -50,6 +50,7 @@ pub(super) fn suggestion(finding: &Finding, seen: &Seen) -> Suggestion {
         (_, Some(Making::Copy)) => idioms::copy(&about),
         (_, Some(Making::Sort)) => idioms::sort(),
         (Verdict::Pool, _) if seen.is_of_nodes && !finding.crosses => keep::nodes(&about),
+        (_, making) if about.borrows() => keep::borrowed(&about, making.as_ref()),
         (Verdict::Pool, _) => share::suggestion(&about),
         (_, Some(Making::Format | Making::Join)) => keep::text(&about, seen.making.as_ref()),
         _ => keep::suggestion(&about, seen.making.as_ref()),
@@ -71,6 +72,14 @@ fn retained(about: &About<'_>) -> Suggestion {
 impl About<'_> {
     fn is_loop(&self) -> bool {
         self.finding.iteration.kind == ScopeKind::Loop
+    }
+
+    /// Its elements are references, so that it cannot outlive what they refer to.
+    fn borrows(&self) -> bool {
+        self.collection
+            .parameters
+            .iter()
+            .any(|parameter| parameter.contains('&'))
     }
 
     fn variable(&self) -> &'static str {

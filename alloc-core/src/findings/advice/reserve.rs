@@ -39,13 +39,18 @@ pub(in crate::findings) fn with_capacity(collection: &Collection, p90: u64) -> S
         return format!("{name}::with_capacity({capacity})");
     }
     let element = match collection.parameters.as_slice() {
+        [] if name == "HashMap" => "(Key, Value)".to_owned(),
+        [] if name == "HashSet" => "Key".to_owned(),
         [] => "Item".to_owned(),
         [element] => element.clone(),
         several => format!("({})", several.join(", ")),
     };
     match name {
-        // 7 of 8 buckets are used, and each has a control byte.
-        "HashMap" | "HashSet" => format!("{name}::with_capacity({p90} / (size_of::<{element}>() + 1) * 7 / 8)"),
+        // 7 of 8 buckets are used, each has a control byte, and there are 16 more.
+        "HashMap" | "HashSet" => {
+            let buckets = p90.saturating_sub(16);
+            format!("{name}::with_capacity({buckets} / (size_of::<{element}>() + 1) * 7 / 8)")
+        }
         "BTreeMap" | "BTreeSet" | "LinkedList" => format!("no capacity: {} bytes of nodes", count(p90)),
         _ => format!("{name}::with_capacity({p90} / size_of::<{element}>())"),
     }

@@ -480,3 +480,92 @@ fn references_that_lead_nowhere_do_no_harm() {
     world.observe(4711, N);
     assert_eq!(world.verdicts(), [Verdict::ReuseInstance]);
 }
+
+#[test]
+fn two_stacks_of_one_line_in_one_iteration_are_two_instances_and_alternatives_are_one() {
+    for (present, most) in [(N, 2), (N / 2, 1)] {
+        let mut world = World::new();
+        let requests = world.requests(N);
+        for _ in 0..2 {
+            world.rebuilt_with(requests, &SET, 4096, |site| {
+                (site.present, site.one_live) = (present, present);
+            });
+        }
+        if most == 1 {
+            let findings = world.findings();
+            assert_eq!(findings.findings, [], "present in half of them, as far as known");
+            continue;
+        }
+        let finding = world.finding();
+        assert_eq!(
+            (finding.verdict, finding.at_once),
+            (Verdict::Pool, AtOnce::Few { most })
+        );
+    }
+    // Nearly all in one stack, the rest in another.
+    let mut world = World::new();
+    let requests = world.requests(N);
+    for present in [950, 50] {
+        world.rebuilt_with(requests, &SET, 4096, |site| {
+            (site.present, site.one_live) = (present, present)
+        });
+    }
+    assert_eq!(world.finding().at_once, AtOnce::One);
+}
+
+#[test]
+fn what_grows_on_other_lines_is_in_the_cost() {
+    let mut world = World::new();
+    let requests = world.requests(N);
+    let grow_line = ("grow", "APP/src/fraud.rs", 60);
+    let context = world.rebuilt_with(requests, &[RAW_VEC, PUSH, LINE], 16, |site| {
+        grow(site, 8);
+        site.bytes = 8192 * N;
+        site.final_bytes = vec![4096; 64];
+    });
+    assert_eq!(context, 0);
+    world.context(
+        requests,
+        &[RAW_VEC, grow_line],
+        Counters {
+            total_allocations: 0,
+            total_frees: 0,
+            ..churned(10 * N, 8176)
+        },
+    );
+    let finding = world.finding();
+    assert_eq!((finding.line.line, finding.cost.bytes), (58, 8192.0));
+    assert_eq!(finding.cost.share_of_loop, 1.0);
+    assert!(finding.to_string().contains("growths on other lines"), "{finding}");
+}
+
+#[test]
+fn references_are_not_to_be_kept() {
+    let push = ("push<&str, alloc::alloc::Global>", "LIB/alloc/src/vec/mod.rs", 1);
+    for kind in [ScopeKind::Request, ScopeKind::Loop] {
+        let mut world = World::new();
+        let scope = world.scope(1, "shop::batch", kind, 70);
+        world.observe(scope, N);
+        world.rebuilt(scope, &[RAW_VEC, push, LINE], 4096);
+        let text = world.finding().to_string();
+        assert!(
+            text.contains("Its elements are references") && !text.contains("thread_local"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn many_findings_are_told_in_short() {
+    let mut world = World::new();
+    let requests = world.requests(N);
+    for line in 0..30 {
+        world.rebuilt(requests, &[RAW_VEC, PUSH, ("many", "APP/src/many.rs", 10 + line)], 4096);
+    }
+    let text = world.findings().to_string();
+    assert!(
+        text.contains("LESS SEVERE") && text.contains("src/many.rs:39"),
+        "{text}"
+    );
+    assert_eq!(text.matches("  fix   ").count(), 20);
+}
