@@ -57,6 +57,7 @@ extern crate self as alloc_core;
 pub mod budget;
 pub mod carry;
 mod control;
+pub mod findings;
 mod future;
 mod ids;
 mod inside;
@@ -73,6 +74,7 @@ pub use alloc_macros::{allocation_test, track_memory, tracked};
 #[cfg(feature = "stream")]
 pub use carry::CarryStream;
 pub use carry::{CarryFuture, EnteredScope, InScope, ScopeHandle, current};
+pub use findings::findings;
 pub use ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use model::{Error, Snapshot, SnapshotDiff};
 pub use record::allocator::TrackingAllocator;
@@ -254,6 +256,7 @@ pub mod __private {
     pub use crate::budget::run_in_runtime;
     pub use crate::budget::{Amount, Check, Limit, Metric, Subject, check, within};
     pub use crate::budget::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
+    pub use crate::budget::{RebuildCheck, check_rebuilds};
     pub use crate::budget::{Recorded, TestSettings, run, run_future, run_once, without_crate};
     pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]

@@ -20,6 +20,7 @@ mod limits;
 mod measure;
 pub(crate) mod passes;
 mod process;
+mod rebuilds;
 #[cfg(feature = "tokio")]
 mod runtime;
 mod test;
@@ -35,6 +36,7 @@ pub use fail::{FailGuard, fail_allocation, fail_allocations_from};
 pub use limits::{Amount, Check, Limit, Metric, parse_size, within};
 pub use measure::{Profile, measure, measure_async};
 pub use process::{ProcessUsage, measure_process};
+pub use rebuilds::{RebuildCheck, check_rebuilds};
 #[cfg(feature = "tokio")]
 pub use test::run_in_runtime;
 pub use test::{Recorded, TestSettings, run, run_future, run_once, without_crate};

@@ -145,6 +145,27 @@ impl Snapshot {
                 within(&format!("contexts[{at}].stack"), stack, "stacks", self.stacks.len())?;
             }
         }
+        self.check_loops(&ids)
+    }
+
+    fn check_loops(&self, ids: &HashSet<ScopeNodeId>) -> Result<(), String> {
+        let contexts = self.contexts.len();
+        for (at, stats) in self.loops.iter().enumerate() {
+            if !ids.contains(&stats.scope) {
+                return Err(format!(
+                    "loops[{at}].scope is {}, which is in no entry of scopes",
+                    stats.scope.0
+                ));
+            }
+            for site in &stats.sites {
+                let before = site.freed_before.iter().map(|before| before.context);
+                if let Some(found) = before.chain([site.context]).find(|&found| found as usize >= contexts) {
+                    return Err(format!(
+                        "a context in loops[{at}] is {found}, but contexts has {contexts} entries"
+                    ));
+                }
+            }
+        }
         Ok(())
     }
 }
@@ -194,7 +215,7 @@ pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -
 
 #[cfg(test)]
 mod tests {
-    use super::super::fixture;
+    use super::super::{FreedBefore, LoopSite, LoopStats, fixture};
     use super::*;
 
     /// A directory of this test's own, removed at the end.
@@ -328,7 +349,41 @@ mod tests {
     #[test]
     fn every_bad_index_is_a_format_error() {
         type Spoil = fn(&mut Snapshot);
-        let cases: [(Spoil, &str); 10] = [
+        fn observed(scope: u32, context: u32, before: u32) -> Vec<LoopStats> {
+            let freed_before = vec![FreedBefore {
+                context: before,
+                blocks: 1,
+            }];
+            let site = LoopSite {
+                context,
+                freed_before,
+                ..LoopSite::default()
+            };
+            let (iterations, observed, suspended, moved, missed_events) = (1, 1, 0, 0, 0);
+            let (scope, sites) = (ScopeNodeId(scope), vec![site]);
+            vec![LoopStats {
+                scope,
+                iterations,
+                observed,
+                suspended,
+                moved,
+                missed_events,
+                sites,
+            }]
+        }
+        let cases: [(Spoil, &str); 13] = [
+            (
+                |s| s.loops = observed(9, 0, 0),
+                "loops[0].scope is 9, which is in no entry of scopes",
+            ),
+            (
+                |s| s.loops = observed(7, 2, 0),
+                "a context in loops[0] is 2, but contexts has 2 entries",
+            ),
+            (
+                |s| s.loops = observed(7, 0, 5),
+                "a context in loops[0] is 5, but contexts has 2 entries",
+            ),
             (
                 |s| s.frames[0].module = Some(1),
                 "frames[0].module is 1, but modules has 1 entries",

@@ -13,6 +13,7 @@ use super::enter::{self, CallState, PollGuard, ScopeGuard};
 use super::peak;
 use super::scope::{self, ScopeSite};
 use super::thread::{self, Registry, ThreadState};
+use crate::ids::ScopeNodeId;
 
 /// Measurements that can exist at once.
 pub(crate) const MAX_MEASUREMENTS: usize = 512;
@@ -197,6 +198,11 @@ impl Place {
     pub(crate) fn entered(guard: &ScopeGuard) -> Option<(Self, Calls)> {
         let row = guard.row()?;
         Some((Self(row.node.load(Ordering::Relaxed)), Calls::of(row)))
+    }
+
+    /// Id of the node.
+    pub(crate) fn id(self) -> ScopeNodeId {
+        ScopeNodeId(self.0)
     }
 
     /// What the calls that ended here on the calling thread came to.

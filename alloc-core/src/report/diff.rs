@@ -8,7 +8,7 @@ use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 
-use super::sites::{Enclosing, Folder, Line};
+use super::sites::{Conduits, Enclosing, Folder, Line};
 use super::units::{WIDTH, bytes, count, duration, fit, fraction, share, signed_bytes, signed_count, wrapped};
 use super::{DiffReport, REPORT_VERSION, scopes};
 use crate::model::{Change, Matching, ScopeDiff, SnapshotDiff};
@@ -94,7 +94,7 @@ struct Table<'a> {
 
 fn table<'a>(report: &DiffReport<'a>) -> Table<'a> {
     let diff = report.diff;
-    let mut folder = Folder::new(&diff.frames, &diff.modules, &report.options.own);
+    let mut folder = Folder::new(&diff.frames, &diff.modules, &report.options.own, Conduits::Named);
     // A site of a diff is summed over scopes, so its own are not known. To name a nameless body, the scope that begins
     // nearest before it in its file serves as well.
     let name = |scope: &'a ScopeDiff| Enclosing {

@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 
 use serde_json::{Value, json};
 
-use super::sites::{Enclosing, Folder};
+use super::sites::{Conduits, Enclosing, Folder};
 use super::units::{WIDTH, bytes, count, duration, fit, fraction, mean_bytes, mean_count, share, wrapped};
 use super::{REPORT_VERSION, Rank, Report};
 use super::{budget, scopes};
@@ -81,7 +81,12 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         })
         .collect();
 
-    let mut folder = Folder::new(&snapshot.frames, &snapshot.modules, &report.options.own);
+    let mut folder = Folder::new(
+        &snapshot.frames,
+        &snapshot.modules,
+        &report.options.own,
+        Conduits::Named,
+    );
     let mut rows: Vec<Row> = Vec::new();
     let mut sum = Counters::default();
     let mut line_of: Vec<Option<usize>> = vec![None; snapshot.stacks.len()];

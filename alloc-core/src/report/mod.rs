@@ -18,6 +18,8 @@ use std::fmt;
 use serde_json::Value;
 
 pub(crate) use budget::{Explained, explain, site_usages, stack_lines};
+pub(crate) use sites::{Conduits, Enclosing, Folder};
+pub(crate) use units::{bytes, count, fit, fraction, wrapped_to};
 
 use crate::inside::inside_tracker;
 use crate::model::{Snapshot, SnapshotDiff};

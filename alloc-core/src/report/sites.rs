@@ -1,6 +1,6 @@
 //! Call stacks folded into the lines of code that a person would change.
 //!
-//! Called by both reports. Read side. A site is the first frame in the user's own code together with the collection
+//! Called by both reports and by `findings`. Read side. A site is the first frame in the user's own code together with the collection
 //! that the library frames below it build: all stacks that share these are one row. Cost: linear in stacks; each
 //! distinct frame is classified once, each stack is walked only as far as its first own frame.
 #![forbid(unsafe_code)]
@@ -10,26 +10,29 @@ use std::collections::HashMap;
 use super::{NO_LINES, NO_SYMBOLS};
 use crate::model::{Frame, Module, Symbol};
 use crate::symbolize::{
-    Origin, Own, belongs_to_collection, collection_kind, deciding_frame, enclosing_function, short_function, short_path,
+    Origin, Own, belongs_to_collection, collection_kind, deciding_frame, enclosing_function, is_conduit,
+    short_function, short_path,
 };
 
 /// The line of code that a site is shown as.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Line {
+pub(crate) struct Line {
     /// As the debug information has it; empty when unknown.
-    pub(super) file: String,
-    pub(super) line: u32,
+    pub(crate) file: String,
+    pub(crate) line: u32,
     /// Short form.
-    pub(super) function: String,
+    pub(crate) function: String,
     /// `HashSet<u64>`; `None` when the stack does not say.
-    pub(super) collection: Option<String>,
+    pub(crate) collection: Option<String>,
     /// Shown instead of the file when that is unknown: an address, or why there is none.
-    pub(super) instead: String,
+    pub(crate) instead: String,
+    /// False when no frame of the user's own code is in the stack.
+    pub(crate) is_own: bool,
 }
 
 impl Line {
     /// `src/fraud.rs:58`, or what stands in for it.
-    pub(super) fn place(&self, base: Option<&str>) -> String {
+    pub(crate) fn place(&self, base: Option<&str>) -> String {
         match (self.file.is_empty(), self.line) {
             (true, _) => self.instead.clone(),
             (false, 0) => short_path(&self.file, base),
@@ -38,7 +41,7 @@ impl Line {
     }
 
     /// `src/fraud.rs:58  check_fraud  HashSet<u64>`.
-    pub(super) fn title(&self, base: Option<&str>) -> String {
+    pub(crate) fn title(&self, base: Option<&str>) -> String {
         let mut title = self.place(base);
         for part in [Some(self.function.as_str()), self.collection.as_deref()]
             .into_iter()
@@ -55,7 +58,7 @@ impl Line {
     }
 
     /// `check_fraud builds HashSet<u64>`, as far as known.
-    pub(super) fn sentence(&self) -> String {
+    pub(crate) fn sentence(&self) -> String {
         match (&self.collection, self.function.is_empty()) {
             (Some(collection), false) => format!("{} builds {collection}", self.function),
             (Some(collection), true) => format!("builds {collection}"),
@@ -69,7 +72,7 @@ impl Line {
 type At = (u32, u32);
 
 /// Folds stacks into lines. Lines are numbered as they first appear.
-pub(super) struct Folder<'a> {
+pub(crate) struct Folder<'a> {
     frames: &'a [Frame],
     modules: &'a [Module],
     /// For each frame, the origin of each of its symbols.
@@ -85,6 +88,17 @@ pub(super) struct Folder<'a> {
     lines: Vec<Line>,
     /// How far the user's own code can be named.
     names: Names,
+    /// Whether a conduit is taken for the line that a person would change.
+    conduits: Conduits,
+}
+
+/// What own functions stand for that others call on a person's behalf: `clone`, `fmt`, `visit_map`, often derived.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Conduits {
+    /// Themselves.
+    Named,
+    /// Whoever called them, if it is own code.
+    PassedThrough,
 }
 
 /// How far the user's own code can be named.
@@ -107,14 +121,14 @@ enum PlaceKey<'a> {
 
 /// A scope that a stack ran in: its name, file and first line.
 #[derive(Clone, Copy)]
-pub(super) struct Enclosing<'a> {
-    pub(super) name: &'a str,
-    pub(super) file: &'a str,
-    pub(super) line: u32,
+pub(crate) struct Enclosing<'a> {
+    pub(crate) name: &'a str,
+    pub(crate) file: &'a str,
+    pub(crate) line: u32,
 }
 
 impl<'a> Folder<'a> {
-    pub(super) fn new(frames: &'a [Frame], modules: &'a [Module], own: &Own) -> Self {
+    pub(crate) fn new(frames: &'a [Frame], modules: &'a [Module], own: &Own, conduits: Conduits) -> Self {
         let origins: Vec<Vec<Origin>> = frames
             .iter()
             .map(|frame| frame.symbols.iter().map(|symbol| own.origin(symbol)).collect())
@@ -153,12 +167,13 @@ impl<'a> Folder<'a> {
             label_of: HashMap::new(),
             label_at: HashMap::new(),
             lines: Vec::new(),
+            conduits,
         }
     }
 
     /// The number of the line that a stack belongs to. `scopes` yields the scopes it ran in, innermost first; they
     /// name an async body that the debug information leaves nameless.
-    pub(super) fn fold<'s>(&mut self, stack: Option<&[u32]>, scopes: impl Iterator<Item = Enclosing<'s>>) -> usize {
+    pub(crate) fn fold<'s>(&mut self, stack: Option<&[u32]>, scopes: impl Iterator<Item = Enclosing<'s>>) -> usize {
         let Some(stack) = stack else {
             return self.line(PlaceKey::NoStack, None, |_| no_stack());
         };
@@ -188,11 +203,26 @@ impl<'a> Folder<'a> {
             } else {
                 String::new()
             },
+            is_own: folder.origins[at.0 as usize][at.1 as usize] == Origin::User,
         })
     }
 
+    /// True when no frame is resolved: a line then is an address inside the allocator, and says nothing.
+    pub(crate) fn knows_addresses_only(&self) -> bool {
+        self.names == Names::Addresses
+    }
+
+    /// The source frames between the allocator and the line, innermost first, each with its origin.
+    pub(crate) fn below_line(&self, stack: &[u32]) -> Vec<(&'a Symbol, Origin)> {
+        let until = self.own_frame(stack).map_or(0, |(position, _)| position);
+        self.walk(stack)
+            .take(until)
+            .map(|(_, symbol, origin)| (symbol, origin))
+            .collect()
+    }
+
     /// What to tell the reader about names, if anything.
-    pub(super) fn note(&self) -> Option<&'static str> {
+    pub(crate) fn note(&self) -> Option<&'static str> {
         match self.names {
             Names::Lines => None,
             Names::Functions => Some(NO_LINES),
@@ -201,12 +231,12 @@ impl<'a> Folder<'a> {
     }
 
     /// The lines seen, by number.
-    pub(super) fn lines(&self) -> &[Line] {
+    pub(crate) fn lines(&self) -> &[Line] {
         &self.lines
     }
 
     /// The source frames of a stack outside the tracker, innermost first, for JSON.
-    pub(super) fn source_frames(&self, stack: &[u32]) -> Vec<&'a Symbol> {
+    pub(crate) fn source_frames(&self, stack: &[u32]) -> Vec<&'a Symbol> {
         self.walk(stack)
             .filter(|(_, _, origin)| *origin != Origin::Tracker)
             .map(|(_, symbol, _)| symbol)
@@ -214,7 +244,7 @@ impl<'a> Folder<'a> {
     }
 
     /// Own frames outside the one that names the site: who called it, nearest first.
-    pub(super) fn callers(&self, stack: &[u32]) -> Vec<&'a Symbol> {
+    pub(crate) fn callers(&self, stack: &[u32]) -> Vec<&'a Symbol> {
         let Some((position, _)) = self.own_frame(stack) else {
             return Vec::new();
         };
@@ -243,10 +273,14 @@ impl<'a> Folder<'a> {
     /// The frame that a person would look at: the first own one; else the first of a dependency; else the first that
     /// has a name at all.
     fn own_frame(&self, stack: &[u32]) -> Option<(usize, At)> {
+        let mut conduit = None;
         let mut second = None;
         let mut third = None;
-        for (position, (at, _, origin)) in self.walk(stack).enumerate() {
+        for (position, (at, symbol, origin)) in self.walk(stack).enumerate() {
             match origin {
+                Origin::User if self.conduits == Conduits::PassedThrough && is_conduit(symbol) => {
+                    conduit = conduit.or(Some((position, at)));
+                }
                 Origin::User => return Some((position, at)),
                 Origin::Dependency => second = second.or(Some((position, at))),
                 Origin::Std | Origin::Unknown => third = third.or(Some((position, at))),
@@ -255,7 +289,9 @@ impl<'a> Folder<'a> {
         }
         // Where the innermost address is a mystery, it says more than the C library's `start_thread`.
         let innermost = stack.first().and_then(|&frame| self.frames.get(frame as usize));
-        second.or(third.filter(|_| innermost.is_some_and(|frame| !frame.symbols.is_empty())))
+        conduit
+            .or(second)
+            .or(third.filter(|_| innermost.is_some_and(|frame| !frame.symbols.is_empty())))
     }
 
     fn function<'s>(
@@ -334,5 +370,6 @@ fn no_stack() -> Line {
         function: String::new(),
         collection: None,
         instead: "(no call stack recorded)".to_owned(),
+        is_own: false,
     }
 }

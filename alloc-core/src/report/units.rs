@@ -1,6 +1,6 @@
 //! Figures and lines as people read them.
 //!
-//! Called by the text reports. Read side; pure functions. Invariant: a formatted figure is at most 11 characters wide
+//! Called by the text reports and by `findings`. Read side; pure functions. Invariant: a formatted figure is at most 11 characters wide
 //! with its sign, and a line at most [`WIDTH`]. Leaves out colour and terminals: the text is the same everywhere.
 #![forbid(unsafe_code)]
 
@@ -8,7 +8,7 @@
 pub(super) const WIDTH: usize = 80;
 
 /// `12,345`; from a thousand million on `12.3 G`.
-pub(super) fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     const GIGA: u64 = 1_000_000_000;
     match value {
         0..GIGA => grouped(value),
@@ -30,7 +30,7 @@ pub(super) fn grouped(value: u64) -> String {
 }
 
 /// `512 B`, `12.3 KiB`, `4.0 GiB`.
-pub(super) fn bytes(value: u64) -> String {
+pub(crate) fn bytes(value: u64) -> String {
     const UNITS: [&str; 6] = ["KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
     if value < 1024 {
         return format!("{value} B");
@@ -81,7 +81,7 @@ pub(super) fn mean_bytes(sum: u64, calls: u64) -> String {
 }
 
 /// `83.2 %`; a dash when there is no whole.
-pub(super) fn share(part: u64, whole: u64) -> String {
+pub(crate) fn share(part: u64, whole: u64) -> String {
     match whole {
         0 => "-".to_owned(),
         _ => format!("{:.1} %", 100.0 * part as f64 / whole as f64),
@@ -89,7 +89,7 @@ pub(super) fn share(part: u64, whole: u64) -> String {
 }
 
 /// A share as a fraction, for JSON.
-pub(super) fn fraction(part: u64, whole: u64) -> f64 {
+pub(crate) fn fraction(part: u64, whole: u64) -> f64 {
     if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }
 
@@ -104,7 +104,7 @@ pub(super) fn duration(ms: u64) -> String {
 }
 
 /// The text cut to `width` characters; what would disturb a terminal is replaced.
-pub(super) fn fit(text: &str, width: usize) -> String {
+pub(crate) fn fit(text: &str, width: usize) -> String {
     let clean = |c: char| if c.is_control() { '?' } else { c };
     if text.chars().count() <= width {
         return text.chars().map(clean).collect();
@@ -116,16 +116,21 @@ pub(super) fn fit(text: &str, width: usize) -> String {
 
 /// A paragraph broken into lines that fit; the first keeps the spaces it begins with, the others are indented.
 pub(super) fn wrapped(text: &str, indent: usize) -> String {
+    wrapped_to(text, indent, WIDTH)
+}
+
+/// [`wrapped`] to lines of any width.
+pub(crate) fn wrapped_to(text: &str, indent: usize, width: usize) -> String {
     let start = text.len() - text.trim_start_matches(' ').len();
     let mut out = " ".repeat(start);
     let mut column = start;
     let mut first = true;
     for word in text.split_whitespace() {
-        let word = fit(word, WIDTH - indent.max(start));
+        let word = fit(word, width.saturating_sub(indent.max(start)));
         let length = word.chars().count();
         if std::mem::take(&mut first) {
             // No space before the first word.
-        } else if column + 1 + length > WIDTH {
+        } else if column + 1 + length > width {
             out.push('\n');
             out.extend(std::iter::repeat_n(' ', indent));
             column = indent;

@@ -93,6 +93,10 @@ fn base_kind(symbol: &Symbol) -> Option<&'static str> {
     {
         return None;
     }
+    // A slice of strings joins to a string.
+    if matches!(method, "join" | "concat") && symbol.file.ends_with("slice.rs") {
+        return None;
+    }
     if symbol.file.is_empty() {
         kind_of_name(&symbol.function)
     } else {
@@ -199,7 +203,7 @@ fn parameters(symbol: &Symbol, kind: &str) -> Vec<String> {
 }
 
 /// Splits at the commas outside all brackets, and shortens each type.
-fn split_arguments(list: &str) -> Vec<String> {
+pub(crate) fn split_arguments(list: &str) -> Vec<String> {
     let mut arguments = Vec::new();
     let mut depth = 0_i32;
     let mut start = 0;
@@ -282,6 +286,8 @@ mod tests {
             ),
             ("finish_grow<alloc::alloc::Global>", "alloc/src/raw_vec/mod.rs", "Vec"),
             ("push_str", "alloc/src/string.rs", "String"),
+            ("join<&str>", "alloc/src/str.rs", "String"),
+            ("join<&str, &str>", "alloc/src/slice.rs", "-"),
             ("format", "alloc/src/fmt.rs", "String"),
             (
                 "insert<u64, shop::model::Big, alloc::alloc::Global>",

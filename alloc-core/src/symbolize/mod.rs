@@ -16,9 +16,9 @@ use std::ffi::c_void;
 use crate::inside::inside_tracker;
 use crate::model::{Module, Snapshot, Symbol};
 
-pub(crate) use kinds::{belongs_to_collection, collection_kind, deciding_frame};
+pub(crate) use kinds::{belongs_to_collection, collection_kind, deciding_frame, split_arguments};
 pub(crate) use loaded::identity;
-pub(crate) use names::{Origin, Own, enclosing_function, short_function, short_path};
+pub(crate) use names::{Origin, Own, enclosing_function, is_conduit, short_function, short_path, without_generics};
 
 impl Snapshot {
     /// Fills [`Frame::symbols`](crate::model::Frame::symbols) from the debug information of this process.

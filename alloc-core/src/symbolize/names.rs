@@ -239,7 +239,7 @@ pub(super) fn split_balanced(text: &str) -> Option<(&str, &str)> {
 }
 
 /// The name with everything in angle brackets removed, `::<...>` included.
-pub(super) fn without_generics(name: &str) -> String {
+pub(crate) fn without_generics(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     let mut depth = 0_usize;
     let mut previous = ' ';
@@ -258,6 +258,16 @@ pub(super) fn without_generics(name: &str) -> String {
         previous = c;
     }
     out
+}
+
+/// True for functions that do their work on behalf of a caller who says neither their name nor their line: `clone`, `fmt`, serde's visitors.
+pub(crate) fn is_conduit(symbol: &Symbol) -> bool {
+    let name = without_generics(&symbol.function);
+    let method = name
+        .rsplit("::")
+        .find(|part| !part.starts_with('{'))
+        .unwrap_or_default();
+    matches!(method, "clone" | "fmt" | "serialize" | "deserialize") || method.starts_with("visit_")
 }
 
 /// A path for people: relative to `base` where it lies under it, else from the crate's directory on.

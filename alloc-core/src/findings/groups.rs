@@ -1,0 +1,252 @@
+//! What one loop builds, by the line that a person would change.
+//!
+//! Called by `judge`. Read side. A group is everything that one own line builds in one loop; its *main* sites are those of the outermost
+//! collection there, and what is said of the instance is said of these. Costs are exact (counters of all contexts of the line), behaviour is
+//! that of observed iterations. Cost: linear in the contexts inside the loop.
+#![forbid(unsafe_code)]
+
+use std::collections::{HashMap, HashSet};
+
+use super::elements::Collection;
+use super::finding::{AtOnce, Growth, Share, Sizes};
+use super::places::{PlaceId, Places};
+use super::statistics::{quantile, variation};
+use crate::model::{Counters, LoopSite, LoopStats, Snapshot, add_counters};
+
+/// Part of a site's blocks that must have been freed before another's to be taken for its content.
+const INSIDE: f64 = 0.9;
+/// Part of the iterations that a statement about one of them must hold for.
+const NEARLY_ALL: f64 = 0.95;
+/// Blocks alive at once that a pool is for; more are for an arena.
+const FEW: u64 = 8;
+
+/// What one line builds in one loop.
+pub(super) struct Group<'a> {
+    pub(super) place: PlaceId,
+    pub(super) is_own: bool,
+    /// Every context of the line in the loop.
+    pub(super) contexts: Vec<u32>,
+    /// Their sum.
+    pub(super) counters: Counters,
+    pub(super) sites: Vec<&'a LoopSite>,
+    /// Sites of the outermost collection.
+    pub(super) main: Vec<&'a LoopSite>,
+    pub(super) collection: Option<Collection>,
+}
+
+impl<'a> Group<'a> {
+    /// The heaviest context of the outermost collection: it names the line.
+    pub(super) fn face(&self) -> u32 {
+        let heaviest = self
+            .main
+            .iter()
+            .max_by_key(|site| (site.bytes, u32::MAX - site.context));
+        heaviest.map_or_else(|| self.contexts.first().copied().unwrap_or(0), |site| site.context)
+    }
+
+    fn sum(&self, of: impl Fn(&LoopSite) -> u64) -> u64 {
+        self.main.iter().map(|site| of(site)).fold(0, u64::saturating_add)
+    }
+
+    pub(super) fn blocks(&self) -> u64 {
+        self.sum(|site| site.blocks)
+    }
+
+    /// At least: stacks of one line are not known to be taken in different iterations.
+    pub(super) fn presence(&self, observed: u64) -> Share {
+        let present = self.main.iter().map(|site| site.present).max().unwrap_or(0);
+        Share::new(present, observed)
+    }
+
+    pub(super) fn confinement(&self) -> Share {
+        Share::new(self.sum(|site| site.confined), self.blocks())
+    }
+
+    /// Blocks that were alive across an await, and those that went to another thread.
+    pub(super) fn crossings(&self) -> (u64, u64) {
+        (
+            self.sum(|site| site.crossed_await),
+            self.sum(|site| site.crossed_threads),
+        )
+    }
+
+    pub(super) fn at_once(&self, observed: u64) -> AtOnce {
+        let nearly_all = |hits: u64, of: u64| hits as f64 >= NEARLY_ALL * of as f64;
+        let is_one = |site: &&&LoopSite| nearly_all(site.one_live, site.present);
+        // A tree is as many as have a first node.
+        if self.collection.as_ref().is_some_and(Collection::is_of_nodes) {
+            let most_present = self.main.iter().map(|site| site.present).max().unwrap_or(0);
+            let is_root = |site: &&LoopSite| nearly_all(site.present, most_present) && is_one(&site);
+            if self.main.iter().any(is_root) {
+                return AtOnce::One;
+            }
+        }
+        let most: u64 = self.sum(|site| site.most_live);
+        let usual =
+            |site: &&&LoopSite| 2 * site.present >= self.main.iter().map(|site| site.present).max().unwrap_or(0);
+        let ones = self.main.iter().filter(|site| is_one(site)).count();
+        let usual_ones = self.main.iter().filter(usual).filter(is_one).count() as u64;
+        if ones == self.main.len() {
+            // Several stacks of one line, as in a recursion, may be as many instances; unless each has iterations of its own.
+            let are_alternatives = self.sum(|site| site.present) <= observed;
+            return match usual_ones {
+                _ if are_alternatives => AtOnce::One,
+                0..=1 => AtOnce::One,
+                2..=FEW => AtOnce::Few { most },
+                _ => AtOnce::Many { most },
+            };
+        }
+        let is_few = |site: &&LoopSite| nearly_all(site.one_live + site.few_live, site.present);
+        if self.main.iter().all(is_few) && usual_ones <= FEW {
+            AtOnce::Few { most }
+        } else {
+            AtOnce::Many { most }
+        }
+    }
+
+    pub(super) fn final_sizes(&self) -> Vec<u64> {
+        final_sizes(&self.main)
+    }
+
+    pub(super) fn growth(&self, observed: u64) -> Option<Growth> {
+        let growths = self.sum(|site| site.growths);
+        if growths == 0 || observed == 0 {
+            return None;
+        }
+        let sizes = self.final_sizes();
+        let p90 = quantile(&sizes, 0.9);
+        Some(Growth {
+            times: growths as f64 / self.blocks().max(1) as f64,
+            copied_bytes: self.sum(|site| site.copied_bytes) as f64 / observed as f64,
+            variation: variation(&sizes),
+            capacity: self
+                .collection
+                .as_ref()
+                .and_then(|collection| collection.capacity_of(p90)),
+        })
+    }
+
+    /// Share of the blocks that `inner` had freed just before one of this group's.
+    pub(super) fn holds(&self, inner: &Self) -> bool {
+        let outer: HashSet<u32> = self.main.iter().map(|site| site.context).collect();
+        let blocks = inner.blocks();
+        let before: u64 = inner.main.iter().map(|site| freed_before(site, &outer)).sum();
+        blocks > 0 && before as f64 >= INSIDE * blocks as f64
+    }
+}
+
+/// The sizes that blocks of several sites had in the end, ascending.
+pub(super) fn final_sizes(sites: &[&LoopSite]) -> Vec<u64> {
+    let mut sizes: Vec<u64> = sites.iter().flat_map(|site| &site.final_bytes).copied().collect();
+    sizes.sort_unstable();
+    sizes
+}
+
+pub(super) fn sizes(ascending: &[u64]) -> Sizes {
+    Sizes {
+        p50: quantile(ascending, 0.5),
+        p90: quantile(ascending, 0.9),
+        max: ascending.last().copied().unwrap_or(0),
+    }
+}
+
+/// Blocks of `site` freed just before one of `outer`; a block before several of them counts once.
+fn freed_before(site: &LoopSite, outer: &HashSet<u32>) -> u64 {
+    let before = site
+        .freed_before
+        .iter()
+        .filter(|before| outer.contains(&before.context));
+    before
+        .map(|before| before.blocks)
+        .fold(0, u64::saturating_add)
+        .min(site.blocks)
+}
+
+/// What the iterations of a loop build, except in contexts that are `claimed`. Heaviest first.
+pub(super) fn of_loop<'a>(
+    snapshot: &'a Snapshot,
+    stats: &'a LoopStats,
+    places: &Places<'_>,
+    inside: &[bool],
+    claimed: &HashSet<u32>,
+) -> Vec<Group<'a>> {
+    let mut index: HashMap<PlaceId, usize> = HashMap::new();
+    let mut groups: Vec<Group<'a>> = Vec::new();
+    for (context, stats) in (0..).zip(&snapshot.contexts) {
+        let Some(at) = places.at(context).filter(|at| inside.get(at.scope) == Some(&true)) else {
+            continue;
+        };
+        if claimed.contains(&context) {
+            continue;
+        }
+        let number = *index.entry(at.place).or_insert_with(|| {
+            groups.push(Group {
+                place: at.place,
+                is_own: at.is_own,
+                contexts: Vec::new(),
+                counters: Counters::default(),
+                sites: Vec::new(),
+                main: Vec::new(),
+                collection: None,
+            });
+            groups.len() - 1
+        });
+        groups[number].contexts.push(context);
+        add_counters(&mut groups[number].counters, &stats.counters);
+    }
+    for site in &stats.sites {
+        let Some(at) = places.at(site.context) else { continue };
+        let known = index.get(&at.place).copied();
+        if let Some(number) = known.filter(|_| !claimed.contains(&site.context)) {
+            groups[number].sites.push(site);
+        }
+    }
+    groups.retain(|group| !group.sites.is_empty());
+    for group in &mut groups {
+        choose_main(group, places);
+    }
+    groups.sort_by_key(|group| (u64::MAX - group.counters.total_bytes, group.place));
+    groups
+}
+
+/// The sites of the outermost collection of a line: of those that lie in no other, the kind that weighs most.
+fn choose_main(group: &mut Group<'_>, places: &Places<'_>) {
+    let is_inside = |site: &LoopSite| {
+        group.sites.iter().any(|outer| {
+            let (holder, content) = (places.collection(outer.context), places.collection(site.context));
+            // Of one line, what a type names is its content, also when only a part of it gets there.
+            if let (Some(holder), Some(content)) = (&holder, &content)
+                && holder.names(content)
+                && holder != content
+                && !content.names(holder)
+            {
+                return true;
+            }
+            let can_hold = holder.is_none_or(|collection| !collection.is_leaf());
+            let set = HashSet::from([outer.context]);
+            let is_before = site.blocks > 0 && freed_before(site, &set) as f64 >= INSIDE * site.blocks as f64;
+            outer.context != site.context && can_hold && is_before
+        })
+    };
+    let mut outermost: Vec<&LoopSite> = group.sites.iter().filter(|site| !is_inside(site)).copied().collect();
+    if outermost.is_empty() {
+        outermost.clone_from(&group.sites);
+    }
+    let mut weights: Vec<(Option<&str>, u64)> = Vec::new();
+    for site in &outermost {
+        let label = places.label(site.context);
+        match weights.iter_mut().find(|(known, _)| *known == label) {
+            Some((_, weight)) => *weight = weight.saturating_add(site.bytes),
+            None => weights.push((label, site.bytes)),
+        }
+    }
+    let heaviest = weights
+        .iter()
+        .max_by_key(|(label, weight)| (*weight, std::cmp::Reverse(*label)));
+    let label = heaviest.and_then(|(label, _)| *label);
+    group.main = outermost
+        .into_iter()
+        .filter(|site| places.label(site.context) == label)
+        .collect();
+    group.collection = label.map(Collection::of);
+}
