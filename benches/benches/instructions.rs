@@ -33,6 +33,7 @@ fn main() {
     }
     let mut rows = Vec::new();
     loops(&mut rows);
+    iterations(&mut rows);
     not_installed(&mut rows);
     if !options.is_quick {
         programs(&mut rows);
@@ -74,6 +75,42 @@ fn loops(rows: &mut Vec<Row>) {
     }
 }
 
+/// What it costs to find out what iterations rebuild: in all when one in so many is observed, and for one that is.
+fn iterations(rows: &mut Vec<Row>) {
+    for mode in ["scopes", "exact"] {
+        let around = |observe, few, many| {
+            let [with, without] = ["iteration_pair", "untagged_pair"].map(|task| {
+                let [few_total, many_total] =
+                    [few, many].map(|count| instructions(UNDER_ALLOCSCOPE.as_ref(), mode, observe, task, count));
+                (many_total as f64 - few_total as f64) / (many - few) as f64
+            });
+            Summary::exactly(with - without)
+        };
+        for (observe, few, many, name) in [
+            (
+                "none",
+                1000,
+                11_000,
+                "iteration enter + leave around a pair, none observed",
+            ),
+            // Beyond the first ones, which are observed more often.
+            (
+                "auto",
+                20_000,
+                220_000,
+                "iteration enter + leave around a pair, as a rule",
+            ),
+            ("all", 1000, 11_000, "iteration enter + leave around a pair, observed"),
+        ] {
+            rows.push(Row::info(
+                format!("{mode}: {name}"),
+                "instructions",
+                around(observe, few, many),
+            ));
+        }
+    }
+}
+
 /// What a mark costs in a program that has another allocator, where entering a scope is one relaxed load. (The others are the test of it,
 /// the guard of nothing, and the prologue of a function that might make a call.)
 fn not_installed(rows: &mut Vec<Row>) {
@@ -107,12 +144,13 @@ fn programs(rows: &mut Vec<Row>) {
 
 /// Instructions of one turn of a task in the steady state.
 fn per_turn(executable: &str, mode: &str, task: &str, few: u64, many: u64) -> f64 {
-    let [few_total, many_total] = [few, many].map(|count| instructions(executable.as_ref(), mode, task, count));
+    let [few_total, many_total] = [few, many].map(|count| instructions(executable.as_ref(), mode, "auto", task, count));
     (many_total as f64 - few_total as f64) / (many - few) as f64
 }
 
-fn instructions(executable: &Path, mode: &str, task: &str, count: u64) -> u64 {
-    let child = command(executable, mode);
+fn instructions(executable: &Path, mode: &str, observe: &str, task: &str, count: u64) -> u64 {
+    let mut child = command(executable, mode);
+    child.env("ALLOCSCOPE_OBSERVE", observe);
     let mut valgrind = Command::new("valgrind");
     valgrind.args(["--tool=callgrind", "--callgrind-out-file=/dev/null"]);
     for (name, value) in child.get_envs() {

@@ -64,6 +64,7 @@ fn run_loop(what: &str, count: u64) -> u64 {
         "tagged_nested" => scopes::call_nested(count),
         "tagged_pair" => scopes::call_pair(true, count),
         "untagged_pair" => scopes::call_pair(false, count),
+        "iteration_pair" => scopes::iterate_pair(count),
         "carried" => scopes::call_carried(count),
         "tagged_poll" => scopes::poll(true, count),
         "untagged_poll" => scopes::poll(false, count),
@@ -316,7 +317,7 @@ pub struct Child {
 #[must_use]
 pub fn command(executable: &Path, mode: &str) -> Command {
     let mut command = Command::new(executable);
-    for variable in ["DEPTH", "REPORT", "SNAPSHOT", "MEMORY_MIB"] {
+    for variable in ["DEPTH", "REPORT", "SNAPSHOT", "OBSERVE", "MEMORY_MIB"] {
         command.env_remove(format!("ALLOCSCOPE_{variable}"));
     }
     command.env("ALLOCSCOPE_MODE", mode);

@@ -40,6 +40,19 @@ pub fn untagged_pair(value: u64) -> u64 {
     *black_box(Box::new(value))
 }
 
+/// Allocates and frees one block, in an iteration.
+#[track_memory(request)]
+#[inline(never)]
+pub fn iteration_pair(value: u64) -> u64 {
+    *black_box(Box::new(value))
+}
+
+/// Calls [`iteration_pair`] so often; returns the sum of `0..calls`.
+#[must_use]
+pub fn iterate_pair(calls: u64) -> u64 {
+    (0..calls).map(iteration_pair).sum()
+}
+
 /// Calls [`tagged_pair`] or [`untagged_pair`] so often; returns the sum of `0..calls`.
 #[must_use]
 pub fn call_pair(is_tagged: bool, calls: u64) -> u64 {

@@ -59,7 +59,7 @@ pub enum Verdict {
     Refused,
 }
 
-#[track_memory(name = "POST /payment")]
+#[track_memory(name = "POST /payment", request)]
 async fn payment(
     State(check): State<Arc<FraudCheck>>,
     Json(payment): Json<Payment>,

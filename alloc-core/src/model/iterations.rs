@@ -49,7 +49,7 @@ pub struct LoopSite {
     pub growths: u64,
     /// Bytes that growths had to copy: the old sizes.
     pub copied_bytes: u64,
-    /// Blocks that were followed; fewer than `allocations` only for lack of room.
+    /// Blocks that were followed: of those that are alive at once the first 256; fewer for lack of room.
     pub blocks: u64,
     /// Of these, how many grew at least once.
     pub grown: u64,
@@ -61,7 +61,7 @@ pub struct LoopSite {
     pub crossed_threads: u64,
     /// Blocks freed soon after they were made.
     pub temporaries: Temporaries,
-    /// Most blocks alive at once in one iteration.
+    /// Most blocks alive at once in one iteration; 256 stands for that or more.
     pub most_live: u64,
     /// Iterations in which never more than one block was alive.
     pub one_live: u64,

@@ -222,7 +222,8 @@ pub struct Context {
     pub lifetimes: Option<Lifetimes>,
 }
 
-/// How soon blocks were freed. A sample: each thread follows 64 allocations in a row, each time it has granted about another MiB.
+/// How soon blocks were freed. A sample: each thread follows 64 allocations in a row, each time it has granted about
+/// another 4 MiB.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 #[non_exhaustive]

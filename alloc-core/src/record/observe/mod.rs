@@ -137,11 +137,17 @@ pub(super) fn resume(thread: &ThreadState, handle: Handle) -> bool {
     true
 }
 
-/// Bytes that a thread grants, on average, between two windows.
-const WINDOW_BYTES: u64 = 1 << 20;
+/// Bytes that a thread grants, on average, between two windows; and before the first.
+const WINDOW_BYTES: u64 = 4 << 20;
+const FIRST_WINDOW_BYTES: u64 = 64 << 10;
 /// Allocations that a window judges, and for how many it goes on, so that the last ones are judged, too.
 const WINDOW: u32 = 64;
 const WINDOW_END: u32 = WINDOW + 8;
+
+/// Says where a new thread's first window opens.
+pub(super) fn prepare_windows(thread: &ThreadState) {
+    thread.window_at.set(thread.random() % (2 * FIRST_WINDOW_BYTES));
+}
 
 /// Opens a window: the thread's next allocations are observed, wherever they are made, for what can be said of single blocks: how soon they
 /// are freed.
