@@ -269,5 +269,5 @@ pub mod __private {
     pub use crate::record::observe::ObserveAll;
     pub use crate::record::scope::ScopeSite;
     pub use crate::record::stack::probe;
-    pub use crate::turn::{InTurn, Turn, TurnGuard, between, carry, in_turn};
+    pub use crate::turn::{InTurn, Never, Turn, TurnGuard, between, carry, in_turn};
 }

@@ -72,7 +72,7 @@ pub(crate) fn async_body(names: &Names, attrs: &[Attribute], sig: &mut Signature
         }
     });
     if never {
-        return quote_spanned!(ours=> match #future.await {});
+        return quote_spanned!(ours=> #future.await.never());
     }
     if keeps {
         return quote_spanned!(ours=> #future.await);
@@ -418,12 +418,13 @@ fn diverges(mac: &syn::Path) -> bool {
 }
 
 /// What tells the compiler the type of a block that is to return what a function returns; and whether that is `!`, which no
-/// hint may name: the empty enum says the same, and matching on it gives the `!` back.
+/// hint may name: `Never` says the same, and gives the `!` back.
 pub(crate) fn return_hint(names: &Names, output: &ReturnType) -> (TokenStream, bool) {
     match output {
         ReturnType::Default => (type_hint(names, &parse_quote!(())), false),
         ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) => {
-            (type_hint(names, &parse_quote!(::core::convert::Infallible)), true)
+            let runtime = &names.runtime;
+            (type_hint(names, &parse_quote!(#runtime::Never)), true)
         }
         ReturnType::Type(_, ty) => (type_hint(names, ty), false),
     }
