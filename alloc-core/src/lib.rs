@@ -255,9 +255,12 @@ pub mod __private {
     #[cfg(feature = "tokio")]
     pub use crate::budget::run_in_runtime;
     pub use crate::budget::{Amount, Check, Limit, Metric, Subject, check, within};
+    pub use crate::budget::{
+        Argument, Recorded, Sample, Sampled, TestArgument, TestSettings, run_future, run_futures, run_once,
+        run_samples, without_crate,
+    };
     pub use crate::budget::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
     pub use crate::budget::{RebuildCheck, check_rebuilds};
-    pub use crate::budget::{Recorded, TestSettings, run, run_future, run_once, without_crate};
     pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]
     pub use crate::future::{TrackedStream, track_stream};
@@ -266,5 +269,5 @@ pub mod __private {
     pub use crate::record::observe::ObserveAll;
     pub use crate::record::scope::ScopeSite;
     pub use crate::record::stack::probe;
-    pub use crate::turn::{InTurn, Turn, TurnGuard, between, carry, in_turn};
+    pub use crate::turn::{InTurn, Never, Turn, TurnGuard, between, carry, in_turn};
 }

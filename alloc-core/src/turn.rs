@@ -174,3 +174,17 @@ impl<F> Drop for InTurn<'_, F> {
         }
     }
 }
+
+/// What the body of a function that returns `!` is taken to give, where it stands inside something.
+///
+/// That there is no value of it is private: Rust 1.88 calls the code behind a call that gives a plainly empty type unreachable, and says so to
+/// the user.
+#[derive(Debug)]
+pub struct Never(core::convert::Infallible);
+
+impl Never {
+    /// Is not called.
+    pub fn never(self) -> ! {
+        match self.0 {}
+    }
+}

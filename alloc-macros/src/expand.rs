@@ -144,7 +144,7 @@ fn owning_body(names: &Names, sig: &mut Signature, body: &RawBody) -> TokenStrea
         })()
     };
     let call = if never {
-        quote_spanned!(names.ours=> match #call {})
+        quote_spanned!(names.ours=> #call.never())
     } else {
         call
     };

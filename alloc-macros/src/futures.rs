@@ -7,17 +7,17 @@
 //! `async fn f(a: A) -> R` is written as `fn f(a: A) -> impl Future<Output = R>`, which the compiler treats as the same:
 //! in traits, too, and with every lifetime captured, as this crate's spans are of edition 2024. The future grows by
 //! the wrapper only. Not where someone would notice: see `keeps_async`. There the tracked future takes its arguments
-//! straight from the outer one, which costs their size only if the body gives them away before it first waits.
+//! straight from the outer one, which costs their size only if the body gives them away before it first waits (docs/track-memory.md, "Cost").
 #![forbid(unsafe_code)]
 
-use proc_macro2::TokenStream;
-use quote::{ToTokens, quote, quote_spanned};
+use proc_macro2::{Delimiter, Ident, Spacing, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::visit_mut::{self, VisitMut, visit_type_mut};
 use syn::{
-    Attribute, Block, Expr, ExprAsync, ExprClosure, ExprReturn, FnArg, GenericArgument, Item, Meta, Pat, PathArguments,
-    ReturnType, Signature, Stmt, Token, Type, TypeParamBound, parse_quote, parse_quote_spanned,
+    Attribute, Block, Expr, ExprAsync, ExprClosure, ExprReturn, FnArg, GenericArgument, Item, Meta, Pat, PatIdent,
+    PathArguments, ReturnType, Signature, Stmt, Token, Type, TypeParamBound, parse_quote, parse_quote_spanned,
 };
 
 use crate::expand::{is_borrowed, is_unused, move_arguments, user_block};
@@ -51,9 +51,13 @@ pub(crate) fn async_body(names: &Names, attrs: &[Attribute], sig: &mut Signature
     if keeps {
         // Captured under their own names, in an order that makes them drop last to first, after the rest.
         first = usize::from(!owned.is_empty());
-        for arg in sig.inputs.iter().skip(first) {
-            let Some(name) = capturable(arg, body) else { break };
-            owned.insert(0, name);
+        for (index, arg) in sig.inputs.iter_mut().enumerate().skip(first) {
+            let Some(names) = capturable(names, arg, index, body) else {
+                break;
+            };
+            for name in names {
+                owned.insert(0, name);
+            }
             first += 1;
         }
     }
@@ -68,7 +72,7 @@ pub(crate) fn async_body(names: &Names, attrs: &[Attribute], sig: &mut Signature
         }
     });
     if never {
-        return quote_spanned!(ours=> match #future.await {});
+        return quote_spanned!(ours=> #future.await.never());
     }
     if keeps {
         return quote_spanned!(ours=> #future.await);
@@ -83,13 +87,88 @@ pub(crate) fn async_body(names: &Names, attrs: &[Attribute], sig: &mut Signature
     future
 }
 
-/// The name of an argument that a block can take over under it, without a `let` that would hide an unused one.
-fn capturable(arg: &FnArg, body: &RawBody) -> Option<TokenStream> {
+/// The names of an argument that a block can take over under them, without a `let` that would hide an unused one, and without a
+/// part that stays behind. What the body cannot name gets a name.
+fn capturable(names: &Names, arg: &mut FnArg, index: usize, body: &RawBody) -> Option<Vec<TokenStream>> {
+    fn bound<'a>(pat: &'a Pat, found: &mut Vec<&'a PatIdent>) -> Option<()> {
+        match pat {
+            Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() => found.push(name),
+            Pat::Paren(inner) => bound(&inner.pat, found)?,
+            Pat::Type(inner) => bound(&inner.pat, found)?,
+            Pat::Tuple(tuple) => tuple.elems.iter().try_for_each(|part| bound(part, found))?,
+            Pat::TupleStruct(tuple) => tuple.elems.iter().try_for_each(|part| bound(part, found))?,
+            Pat::Slice(slice) => slice.elems.iter().try_for_each(|part| bound(part, found))?,
+            Pat::Struct(fields) if fields.rest.is_none() => {
+                fields.fields.iter().try_for_each(|field| bound(&field.pat, found))?;
+            }
+            _ => return None,
+        }
+        Some(())
+    }
     let FnArg::Typed(arg) = arg else { return None };
-    let Pat::Ident(name) = &*arg.pat else { return None };
-    let is_plain = name.by_ref.is_none() && name.subpat.is_none() && name.mutability.is_none();
-    let is_used = !is_unused(&name.ident) && mentions(body.statements.clone(), &name.ident.to_string());
-    (is_plain && is_used && arg.attrs.is_empty()).then(|| name.ident.to_token_stream())
+    if !arg.attrs.is_empty() {
+        return None;
+    }
+    let is_named = |name: &Ident| mentions(body.statements.clone(), &name.to_string());
+    let is_left = match &*arg.pat {
+        Pat::Wild(_) => true,
+        Pat::Ident(name) => is_unused(&name.ident) && name.by_ref.is_none() && !is_named(&name.ident),
+        _ => false,
+    };
+    if is_left {
+        let name = format_ident!("__arg{index}", span = names.ours);
+        *arg.pat = parse_quote!(#name);
+        return Some(vec![name.into_token_stream()]);
+    }
+    let mut found = Vec::new();
+    bound(&arg.pat, &mut found)?;
+    // What is assigned to a captured variable and only dropped after, the compiler calls never read.
+    let is_kept = |name: &&PatIdent| {
+        let is_assigned = || name.mutability.is_some() && assigns(body.statements.clone(), &name.ident);
+        !is_unused(&name.ident) && is_named(&name.ident) && !is_assigned()
+    };
+    (!found.is_empty() && found.iter().all(is_kept))
+        .then(|| found.into_iter().map(|name| name.ident.to_token_stream()).collect())
+}
+
+/// Is there anything like `name = ..`, `name.part[0] = ..` or `name += ..`?
+fn assigns(tokens: TokenStream, name: &Ident) -> bool {
+    let mut tokens = tokens.into_iter().peekable();
+    let mut is_place = false;
+    while let Some(token) = tokens.next() {
+        match token {
+            TokenTree::Group(group) if is_place && group.delimiter() == Delimiter::Bracket => {
+                if assigns(group.stream(), name) {
+                    return true;
+                }
+            }
+            TokenTree::Group(group) => {
+                if assigns(group.stream(), name) {
+                    return true;
+                }
+                is_place = false;
+            }
+            TokenTree::Ident(ident) => is_place = is_place || ident == *name,
+            TokenTree::Literal(_) => {}
+            TokenTree::Punct(sign) if !is_place || sign.as_char() == '.' => {}
+            TokenTree::Punct(sign) => {
+                let (first, mut signs) = (sign.as_char(), vec![sign.clone()]);
+                while signs.last().is_some_and(|last| last.spacing() == Spacing::Joint) {
+                    match tokens.next() {
+                        Some(TokenTree::Punct(next)) => signs.push(next),
+                        _ => break,
+                    }
+                }
+                let ends_so = signs.len() > 1 && signs.last().is_some_and(|last| last.as_char() == '=');
+                let is_operation = ends_so && (!matches!(first, '=' | '<' | '>' | '!') || signs.len() > 2);
+                if is_operation || (signs.len() == 1 && first == '=') {
+                    return true;
+                }
+                is_place = false;
+            }
+        }
+    }
+    false
 }
 
 /// May this attribute, which stands below ours, want to see `async`? All may, but those that are known not to.
@@ -339,12 +418,13 @@ fn diverges(mac: &syn::Path) -> bool {
 }
 
 /// What tells the compiler the type of a block that is to return what a function returns; and whether that is `!`, which no
-/// hint may name: the empty enum says the same, and matching on it gives the `!` back.
+/// hint may name: `Never` says the same, and gives the `!` back.
 pub(crate) fn return_hint(names: &Names, output: &ReturnType) -> (TokenStream, bool) {
     match output {
         ReturnType::Default => (type_hint(names, &parse_quote!(())), false),
         ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) => {
-            (type_hint(names, &parse_quote!(::core::convert::Infallible)), true)
+            let runtime = &names.runtime;
+            (type_hint(names, &parse_quote!(#runtime::Never)), true)
         }
         ReturnType::Type(_, ty) => (type_hint(names, ty), false),
     }

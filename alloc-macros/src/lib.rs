@@ -6,7 +6,7 @@
 //! The way of the tokens, a file each: `args` reads what stands in the parentheses, `item` reads the function and keeps
 //! its nodes as they were written, `validate` holds every rule, `expand` writes the result, `futures` that of async
 //! functions, `loops` that of `loops`, `budget` that of `budget`; `names` is what they write it with. A whole `impl`, trait or module is marked
-//! function by function in `container`; closures are in `closure`. Any error goes to `fallback`, which emits it beside
+//! function by function in `container`; closures are in `closure`. `#[allocation_test]` has its own way: `test_args`, `test_above`, `test_expand`. Any error goes to `fallback`, which emits it beside
 //! the untouched function, so that a mistake is reported once, where it was made.
 //!
 //! # Invariants
@@ -29,6 +29,7 @@ mod futures;
 mod item;
 mod loops;
 mod names;
+mod test_above;
 mod test_args;
 mod test_expand;
 #[cfg(test)]
@@ -191,19 +192,25 @@ fn run(args: TokenStream, item: TokenStream, tracking: Tracking) -> syn::Result<
 /// `allocations = 12` means at most 12. Without any limit, they stand in `budgets/<test target>.toml` (feature `budgets` of
 /// alloc-core). What the test returns is dropped after it was measured.
 ///
-/// It makes the function a test, unless an attribute below does: put it above `#[test]`, `#[tokio::test]` or `#[rstest]`. An `async fn` that
-/// is no test yet gets a multi-thread Tokio runtime of its own (feature `tokio`), whose threads all count: plain `tokio::spawn` and
-/// `spawn_blocking` are part of the test. Below `#[tokio::test]` only work that scope handles carry is.
+/// It makes the function a test, unless another attribute does. `#[tokio::test]`, `#[actix_rt::test]`, `#[async_std::test]` and `#[rstest]` may
+/// stand below or above it, `#[test]` below (above, it makes the test run twice); neither their runtime nor their fixtures are measured.
+///
+/// An `async fn` that none of them runs gets a multi-thread Tokio runtime of its own (feature `tokio`), whose threads all count: plain
+/// `tokio::spawn` and `spawn_blocking` are part of the test. In other runtimes only work that scope handles carry is.
 ///
 /// # Arguments
 /// - limits: see above.
 /// - `warm_up`: run the test once before it is measured, for what is made once and kept.
 /// - `samples = 5`: measure so often, and judge the smallest of each figure. For tests on shared state that cannot be had alone.
-/// - `workers = 2`: worker threads of an async test's runtime.
+/// - `workers = 2`: worker threads of the runtime that an async test gets.
 /// - `crate = path`: where `alloc_core` is to be found.
 ///
+/// A test with arguments, run more than once, takes clones of them, and the last time those that were given. Below `#[rstest]` each run gets new
+/// ones.
+///
 /// # Errors
-/// A function with arguments cannot be run more than once; the errors of the compiler say what to write.
+/// Arguments that nobody gives or, with `warm_up` or `samples`, that are not `Clone`; `workers` where no runtime is made; `#[rstest]` with a
+/// timeout above, which runs the test elsewhere. The errors of the compiler say what to write.
 ///
 /// # Examples
 /// ```

@@ -5,100 +5,201 @@
 //! fn parses() { body }                   =>   fn parses() { run_once(&settings, || { body }) }
 //!
 //! #[allocation_test(bytes <= 100)]            #[::core::prelude::v1::test]
-//! async fn loads() { body }              =>   fn loads() { run_in_runtime(&settings, || async { body }) }
+//! async fn loads() { body }              =>   fn loads() { run_in_runtime(&settings, || async move { body }) }
 //!
 //! #[allocation_test(bytes <= 100)]            #[tokio::test]
 //! #[tokio::test]                         =>   async fn loads() { run_future(&settings, async move { body }).await }
 //! async fn loads() { body }
+//!
+//! #[allocation_test(bytes <= 100, warm_up)]   #[rstest]
+//! #[rstest]                              =>   fn loads(db: Db) {
+//! fn loads(db: Db) { body }                       let mut __arg0 = Argument::new(&settings, db);
+//!                                                 run_samples(&settings, |sample| {
+//!                                                     let db = __arg0.for_the_next_run();
+//!                                                     sample.run(move || { body })
+//!                                                 })
+//!                                             }
 //! ```
+//! With a test attribute above, the same is written into what that one has made of the function: see `test_above`.
 #![forbid(unsafe_code)]
 
-use proc_macro2::TokenStream;
-use quote::{quote, quote_spanned};
+use proc_macro2::{Span, TokenStream};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, ItemFn, Result, ReturnType};
+use syn::{Block, Error, FnArg, ItemFn, Pat, Result, ReturnType, Signature, parse_quote};
 
+use crate::test_above::{self, Parts};
 use crate::test_args::TestArgs;
 
-/// True for `#[test]`, `#[tokio::test]`, `#[rstest]`, `#[test_case(..)]` and their like: they make the function a test themselves.
-fn makes_a_test(attribute: &Attribute) -> bool {
-    const NAMES: [&str; 6] = [
-        "test",
-        "rstest",
-        "test_case",
-        "case",
-        "parameterized",
-        "wasm_bindgen_test",
-    ];
-    let path = attribute.path();
-    let last = path.segments.last();
-    last.is_some_and(|segment| NAMES.iter().any(|name| segment.ident == name))
+/// What runs the test.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Runner {
+    /// Its caller, at once.
+    Thread,
+    /// Somebody else's runtime.
+    Future,
+    /// The runtime that we make.
+    Runtime,
 }
 
 pub(crate) fn expand(args: &TestArgs, item: TokenStream) -> Result<TokenStream> {
-    let ItemFn {
-        attrs,
-        vis,
-        mut sig,
-        block,
-    } = syn::parse2(item).map_err(|error| {
+    let mut function: ItemFn = syn::parse2(item).map_err(|error| {
         let message = "found something that is no function with a body; #[allocation_test] goes on a test function";
         Error::new(error.span(), message)
     })?;
-    let is_test = attrs.iter().any(makes_a_test);
-    let has_arguments = !sig.inputs.is_empty();
-    let is_repeated = args.warm_up || args.samples.is_some();
-    if let Some(constness) = &sig.constness {
+    if let Some(constness) = &function.sig.constness {
         let message = "found a `const fn`, and a test is run; remove `const`";
         return Err(Error::new(constness.span(), message));
     }
-    if has_arguments && is_repeated {
-        let message =
-            "found a test with arguments, which can be run only once; remove `warm_up` and `samples`, or the arguments";
-        return Err(Error::new(sig.inputs.span(), message));
+    let mut is_test = function.attrs.iter().any(|attr| test_above::makes_a_test(attr.path()));
+    let has_arguments = !function.sig.inputs.is_empty();
+    let measured = Measured::new(args, &function.sig);
+    let is_async = function.sig.asyncness.is_some();
+    let is_wrapped = !is_async
+        && test_above::replace_async_body(&mut function.block, |body| {
+            measured.run(Runner::Future, body, TokenStream::new())
+        })?;
+    let mut runner = Runner::Future;
+    if is_wrapped {
+        is_test = true;
+    } else {
+        runner = match (is_async, is_test && function.attrs.iter().any(test_above::runs_async)) {
+            (false, _) => Runner::Thread,
+            (true, true) => Runner::Future,
+            (true, false) => Runner::Runtime,
+        };
+        if has_arguments && !is_test {
+            let message = "found arguments, and no attribute below that gives them, as #[rstest]; put #[allocation_test] above it";
+            return Err(Error::new(function.sig.inputs.span(), message));
+        }
+        let (declared, renewed) = measured.arguments(&mut function.sig, runner);
+        let call = measured.run(runner, &function.block, renewed)?;
+        *function.block = parse_quote!({ #declared #call });
     }
-    if has_arguments && !is_test {
-        let message =
-            "found arguments, and no attribute below that gives them, as #[rstest]; put #[allocation_test] above it";
-        return Err(Error::new(sig.inputs.span(), message));
+    if let Some(workers) = args.workers.as_ref().filter(|_| runner != Runner::Runtime) {
+        let message = "found `workers`, and no runtime is made for this test: it is not `async`, or another attribute runs it; remove `workers`";
+        return Err(Error::new(workers.span(), message));
     }
-    let krate = args
-        .krate
-        .as_ref()
-        .map_or_else(|| quote!(::alloc_core), |path| quote!(#path));
-    let settings = settings(args, &krate, &sig.ident);
+    if runner == Runner::Runtime {
+        function.sig.asyncness = None;
+    }
     let test = (!is_test).then(|| quote!(#[::core::prelude::v1::test]));
-    let output = match &sig.output {
-        ReturnType::Default => quote!(()),
-        ReturnType::Type(_, kind) => quote!(#kind),
-    };
-    let span = sig.ident.span();
-    let body = match (sig.asyncness, is_test) {
-        (None, _) if is_repeated => {
-            quote_spanned!(span=> #krate::__private::run(#settings, || -> #output #block))
+    Ok(quote!(#test #function))
+}
+
+/// The names that the code around a test is written with.
+struct Measured {
+    runtime: TokenStream,
+    settings: TokenStream,
+    output: TokenStream,
+    is_repeated: bool,
+    name: Span,
+    ours: Span,
+}
+
+impl Measured {
+    fn new(args: &TestArgs, sig: &Signature) -> Self {
+        let krate = args
+            .krate
+            .as_ref()
+            .map_or_else(|| quote!(::alloc_core), ToTokens::to_token_stream);
+        Self {
+            settings: settings(args, &krate, &sig.ident),
+            runtime: quote!(#krate::__private),
+            output: match &sig.output {
+                ReturnType::Default => quote!(()),
+                ReturnType::Type(_, kind) => kind.to_token_stream(),
+            },
+            is_repeated: args.warm_up || args.samples.is_some(),
+            name: sig.ident.span(),
+            ours: Span::mixed_site().located_at(sig.ident.span()),
         }
-        (None, _) => quote_spanned!(span=> #krate::__private::run_once(#settings, move || -> #output #block)),
-        (Some(_), false) => {
-            sig.asyncness = None;
-            quote_spanned!(span=> #krate::__private::run_in_runtime(#settings, || async {
-                let __allocscope_output: #output = #block;
-                __allocscope_output
-            }))
+    }
+
+    /// ```text
+    /// (db: Db, (a, b): (A, B))
+    /// =>
+    /// (db: Db, __arg1: (A, B))    let mut __arg0 = Argument::new(&settings, db);    let db = __arg0.for_the_next_run();
+    ///                             let mut __arg1 = Argument::new(&settings, __arg1);    let (a, b) = __arg1.for_the_next_run();
+    /// ```
+    /// The one stands before all runs, the other before each. What is run once simply takes the arguments.
+    fn arguments(&self, sig: &mut Signature, runner: Runner) -> (TokenStream, TokenStream) {
+        let (mut declared, mut renewed) = (TokenStream::new(), TokenStream::new());
+        if !self.is_repeated && runner != Runner::Runtime {
+            return (declared, renewed);
         }
-        (Some(asyncness), true) if is_repeated => {
-            let message = "found `warm_up` or `samples` on an async test that another attribute runs; remove that attribute, or these";
-            return Err(Error::new(asyncness.span(), message));
+        let (runtime, settings) = (&self.runtime, &self.settings);
+        for (index, argument) in sig.inputs.iter_mut().enumerate() {
+            let FnArg::Typed(argument) = argument else { continue };
+            // Where its type stands, a missing `Clone` is reported.
+            let place = self.ours.located_at(argument.ty.span());
+            let ours = self.ours;
+            let kept = format_ident!("__arg{index}", span = place);
+            let mut given: Pat = parse_quote!(#kept);
+            let mut inside = argument.pat.to_token_stream();
+            if let Pat::Ident(name) = &mut *argument.pat {
+                // `#[rstest]` goes by the name. The `mut` moves along.
+                let mutability = name.mutability.take();
+                let name = &name.ident;
+                inside = quote!(#mutability #name);
+                given = parse_quote!(#name);
+            }
+            declared.extend(quote_spanned!(ours=> let mut #kept = #runtime::Argument::new(#settings, #given);));
+            let value = if self.is_repeated {
+                quote_spanned!(place=> #kept.for_the_next_run())
+            } else {
+                quote_spanned!(place=> #kept.for_the_only_run())
+            };
+            renewed.extend(quote_spanned!(ours=> let #inside = #value;));
+            *argument.pat = given;
         }
-        (Some(_), true) => quote_spanned!(span=> #krate::__private::run_future(#settings, async move {
-            let __allocscope_output: #output = #block;
-            __allocscope_output
-        }).await),
-    };
-    Ok(quote! {
-        #test
-        #(#attrs)*
-        #vis #sig { #body }
-    })
+        (declared, renewed)
+    }
+
+    /// The expression that runs and judges a test.
+    fn run(&self, runner: Runner, body: &Block, renewed: TokenStream) -> Result<TokenStream> {
+        let Self {
+            runtime,
+            settings,
+            output,
+            ours,
+            ..
+        } = self;
+        let Parts { before, measured } = test_above::parts(body, self.name)?;
+        let before = quote!(#renewed #before);
+        let is_plain = !self.is_repeated && before.is_empty();
+        let future = quote_spanned! {*ours=>
+            async move {
+                let __output: #output = #measured;
+                __output
+            }
+        };
+        Ok(match runner {
+            Runner::Thread if is_plain => {
+                quote_spanned!(*ours=> #runtime::run_once(#settings, move || -> #output { #measured }))
+            }
+            Runner::Thread => quote_spanned! {*ours=>
+                #runtime::run_samples(#settings, |__sample| {
+                    #before
+                    __sample.run(move || -> #output { #measured })
+                })
+            },
+            Runner::Future if is_plain => quote_spanned!(*ours=> #runtime::run_future(#settings, #future).await),
+            Runner::Future => quote_spanned! {*ours=>
+                #runtime::run_futures(#settings, async |__sample| {
+                    #before
+                    __sample.run_future(#future).await
+                })
+                .await
+            },
+            Runner::Runtime => quote_spanned! {*ours=>
+                #runtime::run_in_runtime(#settings, || {
+                    #before
+                    #future
+                })
+            },
+        })
+    }
 }
 
 fn settings(args: &TestArgs, krate: &TokenStream, name: &syn::Ident) -> TokenStream {

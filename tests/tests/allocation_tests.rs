@@ -108,6 +108,73 @@ async fn one_that_tokio_runs() {
     handle.in_scope(|| allocate(2, 10));
 }
 
+static WARM: AtomicU32 = AtomicU32::new(0);
+
+/// The first run makes something that is kept, and each run allocates less than the one before.
+async fn settle_down(runs: &AtomicU32) {
+    let run = runs.fetch_add(1, Ordering::Relaxed) as usize;
+    if run == 0 {
+        allocate(100, 10);
+    }
+    tokio::task::yield_now().await;
+    allocate(5 - run, 10);
+}
+
+#[allocation_test(allocations == 2, warm_up, samples = 3)]
+#[tokio::test]
+async fn one_that_tokio_runs_several_times() -> Result<(), std::num::ParseIntError> {
+    settle_down(&WARM).await;
+    "12".parse::<u32>()?;
+    Ok(())
+}
+
+static WARM_BELOW: AtomicU32 = AtomicU32::new(0);
+
+#[tokio::test]
+#[allocation_test(allocations == 2, warm_up, samples = 3)]
+async fn one_below_that_tokio_runs_several_times() -> Result<(), std::num::ParseIntError> {
+    settle_down(&WARM_BELOW).await;
+    "12".parse::<u32>()?;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[allocation_test(allocations == 3, bytes == 30)]
+async fn the_runtime_of_an_attribute_above_is_not_counted() {
+    allocate(1, 10);
+    tokio::task::yield_now().await;
+    allocate(2, 10);
+}
+
+#[cfg_attr(all(), tokio::test)]
+#[allocation_test(allocations == 1)]
+async fn nor_is_one_behind_a_condition() {
+    allocate(1, 10);
+}
+
+#[cfg_attr(all(), tokio::test)]
+#[allocation_test(allocations == 0)]
+#[should_panic(expected = "over its allocation budget: one_below_tokio_beyond_its_budget")]
+async fn one_below_tokio_beyond_its_budget() {
+    allocate(1, 10);
+}
+
+static WARM_ACTIX: AtomicU32 = AtomicU32::new(0);
+
+#[allocation_test(allocations == 3, warm_up, samples = 2)]
+#[actix_rt::test]
+async fn one_that_actix_runs() {
+    settle_down(&WARM_ACTIX).await;
+}
+
+static WARM_ACTIX_BELOW: AtomicU32 = AtomicU32::new(0);
+
+#[actix_rt::test]
+#[allocation_test(allocations == 3, warm_up, samples = 2)]
+async fn one_below_that_actix_runs() {
+    settle_down(&WARM_ACTIX_BELOW).await;
+}
+
 #[allocation_test]
 fn a_test_whose_limits_stand_in_the_file() {
     allocate(4, 25);

@@ -258,6 +258,34 @@ fn what_the_tracker_frees_of_its_own_is_not_denied() {
 }
 
 #[test]
+fn all_scopes_of_a_name_are_meant() {
+    let granted = || Vec::<u8>::new().try_reserve(100).is_ok();
+    let here = || {
+        let _scope = scope!("of two places");
+        granted()
+    };
+    let there = || {
+        let _around = scope!("around");
+        let _scope = scope!("of two places");
+        granted()
+    };
+    let later = || {
+        let _scope = scope!("of two places");
+        let _deeper = scope!("deeper");
+        granted()
+    };
+    assert!(here() && there());
+    let guard = fail_allocation(4)
+        .expect("installed and on")
+        .in_scope("of two places")
+        .expect("it was entered");
+    // The last place is entered for the first time, and its request is the fourth that counts.
+    let all = [here(), granted(), there(), there(), later(), here()];
+    assert_eq!(all, [true, true, true, true, false, true]);
+    assert_eq!(guard.failed(), 1);
+}
+
+#[test]
 fn snapshots_work_while_requests_fail() {
     let guard = fail_allocations_from(1).expect("installed");
     let snapshot = Snapshot::take();

@@ -100,6 +100,72 @@ fn arguments_drop_in_the_order_of_a_plain_async_fn() {
     );
 }
 
+struct Pair {
+    left: Noisy,
+    right: [Noisy; 2],
+}
+
+/// Below ours, `must_use` keeps the `async`: the arguments are held by a future around the tracked one.
+macro_rules! used_twins {
+    ($(#[$attr:meta])* $name:ident) => {
+        impl Service {
+            $(#[$attr])*
+            #[must_use]
+            async fn $name(
+                self,
+                a: Noisy,
+                mut b: Noisy,
+                (c, mut d): (Noisy, Noisy),
+                Pair { left, right: [e, f] }: Pair,
+                _: Noisy,
+                _g: Noisy,
+                h: Noisy,
+                (i, _): (Noisy, Noisy),
+                mut j: Noisy,
+            ) -> u8 {
+                b.0 = "b";
+                d.0 = "d";
+                j.0 = "j";
+                YieldOnce::default().await;
+                drop(e);
+                note(format!("end {} {} {} {} {} {}", a.0, c.0, left.0, f.0, h.0, i.0));
+                1
+            }
+        }
+    };
+}
+used_twins!(plain_used);
+used_twins!(
+    #[track_memory(crate = crate::recorder)]
+    tracked_used
+);
+
+#[test]
+fn arguments_drop_in_the_same_order_where_async_is_kept() {
+    macro_rules! run {
+        ($method:ident, $how:ident) => {{
+            let n = Noisy;
+            let pair = Pair {
+                left: n("left"),
+                right: [n("e"), n("f")],
+            };
+            let (cd, i) = ((n("c"), n("d?")), (n("i"), n("rest of i")));
+            let _ = $how(Service(n("self")).$method(n("a"), n("b?"), cd, pair, n("_"), n("_g"), n("h"), i, n("j?")));
+            log()
+                .into_iter()
+                .filter(|line| line.starts_with("drop"))
+                .collect::<Vec<_>>()
+        }};
+    }
+    let plain = run!(plain_used, block_on);
+    assert_eq!(plain.len(), 14);
+    assert_eq!(run!(tracked_used, block_on), plain);
+    assert_eq!(
+        run!(tracked_used, poll_once_and_drop),
+        run!(plain_used, poll_once_and_drop)
+    );
+}
+
 #[track_memory(crate = crate::recorder)]
 async fn borrows<'a, T: ?Sized + Debug, const N: usize>(text: &'a str, item: &T, mut out: impl FnMut(&str)) -> &'a str
 where

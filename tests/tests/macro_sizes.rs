@@ -5,6 +5,7 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use alloc_core::track_memory as unknown;
 use alloc_core::{track_memory, tracked};
 use allocscope_tests::YieldOnce;
 
@@ -13,6 +14,11 @@ async fn wait() {
 }
 
 type Big = [u8; 1000];
+
+struct Pair {
+    left: usize,
+    right: String,
+}
 
 /// Sendable, and not shareable.
 struct SendOnly(Cell<u8>);
@@ -41,6 +47,43 @@ macro_rules! twins {
                 drop(text);
                 wait().await;
                 n
+            }
+            $(#[$attr])*
+            async fn mutates(mut big: Big, text: String) -> u8 {
+                big.fill(text.len() as u8);
+                wait().await;
+                big[1]
+            }
+            $(#[$attr])*
+            async fn assigns(mut big: Big) -> u8 {
+                big[1] += 1;
+                wait().await;
+                big[1]
+            }
+            $(#[$attr])*
+            async fn keeps_parts((big, text): (Big, String), Pair { left, right }: Pair) -> usize {
+                wait().await;
+                big.len() + text.len() + left + right.len()
+            }
+            $(#[$attr])*
+            async fn looks_at(big: Big, text: String) -> usize {
+                let sum = big.len() + text.len();
+                drop(text);
+                wait().await;
+                sum
+            }
+            $(#[$attr])*
+            async fn gives_away(big: Big, text: String) {
+                drop((big, text));
+                wait().await;
+            }
+            $(#[$attr])*
+            async fn leaves(_text: String, _: Vec<u8>, _list: [String; 10]) {
+                wait().await;
+            }
+            $(#[$attr])*
+            async fn leaves_plain(_big: Big) {
+                wait().await;
             }
             $(#[$attr])*
             async fn moves_on(first: Big, text: String, more: Vec<u8>) -> usize {
@@ -113,6 +156,13 @@ macro_rules! twins {
                     ("one_byte", size_of_val(&one_byte(1))),
                     ("keeps", size_of_val(&keeps(big))),
                     ("takes_apart", size_of_val(&takes_apart((big, String::new()), 1))),
+                    ("mutates", size_of_val(&mutates(big, String::new()))),
+                    ("looks_at", size_of_val(&looks_at(big, String::new()))),
+                    ("gives_away", size_of_val(&gives_away(big, String::new()))),
+                    ("assigns", size_of_val(&assigns(big))),
+                    ("keeps_parts", size_of_val(&keeps_parts((big, String::new()), Pair { left: 1, right: String::new() }))),
+                    ("leaves", size_of_val(&leaves(String::new(), Vec::new(), Default::default()))),
+                    ("leaves_plain", size_of_val(&leaves_plain(big))),
                     ("moves_on", size_of_val(&moves_on(big, String::new(), Vec::new()))),
                     ("borrows", size_of_val(&borrows("", &mut text))),
                     ("generic", size_of_val(&generic([1_u32; 100]))),
@@ -135,6 +185,7 @@ macro_rules! twins {
                 is_send(send_only(SendOnly(Cell::new(1))));
                 is_send(owner.by_ref([0; 1000]));
                 is_send(owner.work([0; 1000]));
+                is_send(keeps_parts(([0; 1000], String::new()), Pair { left: 1, right: String::new() }));
                 is_send(generic([1]));
             }
         }
@@ -144,6 +195,12 @@ twins!(plain);
 twins!(
     #[track_memory]
     marked
+);
+// With an attribute below that we do not know (and that does nothing), so the function stays `async`.
+twins!(
+    #[track_memory]
+    #[unknown(skip)]
+    kept
 );
 
 #[test]
@@ -165,10 +222,32 @@ fn a_future_grows_by_32_bytes_at_most() {
     assert!(marked <= plain + 32, "{plain} bytes became {marked}");
 }
 
+/// Attributes below ours may need the `async`: these functions keep it, and hold their arguments in the future around the tracked one.
+#[test]
+fn a_future_that_stays_async_grows_by_what_it_gives_away_before_it_waits() {
+    let given_away = [
+        ("takes_apart", size_of::<(Big, String)>() + size_of::<u64>()),
+        // And what it awaits has grown, too.
+        ("moves_on", size_of::<(Big, String, Vec<u8>)>() + 32),
+        ("gives_away", size_of::<(Big, String)>()),
+        ("leaves_plain", size_of::<Big>()),
+        ("assigns", size_of::<Big>()),
+    ];
+    for ((name, plain), (_, kept)) in plain::sizes().into_iter().zip(kept::sizes()) {
+        let more = given_away
+            .iter()
+            .find(|given| given.0 == name)
+            .map_or(0, |given| given.1);
+        println!("{name}: {plain} -> {kept}");
+        assert!(kept <= plain + more + 32, "{name}: {plain} bytes became {kept}");
+    }
+}
+
 #[test]
 fn what_was_send_is_send() {
     plain::send();
     marked::send();
+    kept::send();
 }
 
 /// Implemented twice for what is `Send`, once for what is not: only then the compiler finds `Which` by itself.

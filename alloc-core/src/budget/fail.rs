@@ -86,8 +86,8 @@ fn begin(nth: u64, all_after: bool) -> Result<FailGuard, Error> {
 }
 
 impl FailGuard {
-    /// Counts, from now on, only requests made inside the scope `name` (and in scopes inside it), which must have been entered
-    /// before.
+    /// Counts, from now on, only requests made inside a scope called `name` (and in scopes inside it): inside any, if several
+    /// places in the source have the name, together. One of them must have been entered before.
     ///
     /// # Errors
     /// When no scope of this name was entered yet.

@@ -39,5 +39,8 @@ pub use process::{ProcessUsage, measure_process};
 pub use rebuilds::{RebuildCheck, check_rebuilds};
 #[cfg(feature = "tokio")]
 pub use test::run_in_runtime;
-pub use test::{Recorded, TestSettings, run, run_future, run_once, without_crate};
+pub use test::{
+    Argument, Recorded, Sample, Sampled, TestArgument, TestSettings, run_future, run_futures, run_once, run_samples,
+    without_crate,
+};
 pub use usage::{SiteUsage, Usage};

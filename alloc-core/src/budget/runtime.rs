@@ -109,7 +109,7 @@ fn build(threads: &Arc<Threads>) -> std::io::Result<Runtime> {
 }
 
 /// Runs a future to its end in a fresh runtime, and measures it with all that it spawns.
-pub(super) fn run<F: Future>(workers: usize, body: &mut impl FnMut() -> F) -> Result<(F::Output, Usage), Error> {
+pub(super) fn run<F: Future>(workers: usize, body: F) -> Result<(F::Output, Usage), Error> {
     let threads = Arc::new(Threads {
         workers: workers.max(1),
         ..Threads::default()
@@ -121,7 +121,7 @@ pub(super) fn run<F: Future>(workers: usize, body: &mut impl FnMut() -> F) -> Re
     threads.wait_until_quiet()?;
     let running = Running::begin()?;
     threads.set_handle(Some(current()));
-    let value = runtime.block_on(body());
+    let value = runtime.block_on(body);
     let quiet = threads.wait_until_quiet();
     threads.set_handle(None);
     // Ends the threads for blocking work, and with them their part. What dropping a runtime frees and allocates is not the test's.

@@ -41,6 +41,11 @@ pub struct Recorded {
 }
 
 impl TestSettings<'_> {
+    /// How often the test is run.
+    fn runs(&self) -> u32 {
+        self.samples.max(1) + u32::from(self.warm_up)
+    }
+
     /// # Panics
     /// With an explanation when the budget was not kept, or the reason when it is not known.
     #[track_caller]
@@ -105,30 +110,145 @@ pub fn run_once<R>(settings: &TestSettings<'_>, body: impl FnOnce() -> R) -> R {
     settings.finish(measure(body))
 }
 
-/// A test that can be run several times.
-#[track_caller]
-pub fn run<R>(settings: &TestSettings<'_>, mut body: impl FnMut() -> R) -> R {
-    if settings.warm_up {
-        drop(body());
-    }
-    repeat(settings, || measure(&mut body))
+/// One run of a test.
+#[derive(Debug)]
+pub struct Sample {
+    is_measured: bool,
 }
 
-#[track_caller]
-fn repeat<R>(settings: &TestSettings<'_>, mut sample: impl FnMut() -> Result<(R, Usage), Error>) -> R {
-    let mut best = None;
-    let mut left = settings.samples.max(1);
-    loop {
-        let (value, usage) = match sample() {
-            Ok(measured) => measured,
-            Err(error) => return settings.finish(Err(error)),
-        };
-        let usage = inside_tracker(|| smallest(best.take(), usage));
-        left -= 1;
-        if left == 0 {
-            return settings.finish(Ok((value, usage)));
+/// What a run of a test came to; no figures for the one that warms up.
+pub type Sampled<R> = Result<(R, Option<Usage>), Error>;
+
+impl Sample {
+    /// Runs the test.
+    ///
+    /// # Errors
+    /// As [`measure()`].
+    pub fn run<R>(self, body: impl FnOnce() -> R) -> Sampled<R> {
+        if !self.is_measured {
+            return Ok((body(), None));
         }
-        best = Some(usage);
+        measure(body).map(|(value, usage)| (value, Some(usage)))
+    }
+
+    /// Runs an async test.
+    ///
+    /// # Errors
+    /// As [`measure()`].
+    pub async fn run_future<F: Future>(self, body: F) -> Sampled<F::Output> {
+        if !self.is_measured {
+            return Ok((body.await, None));
+        }
+        measure_async(body).await.map(|(value, usage)| (value, Some(usage)))
+    }
+}
+
+/// The runs of a test, and the smallest figures so far.
+struct Samples<'a> {
+    settings: &'a TestSettings<'a>,
+    left: u32,
+    best: Option<Usage>,
+}
+
+impl<'a> Samples<'a> {
+    fn new(settings: &'a TestSettings<'a>) -> Self {
+        Self {
+            settings,
+            left: settings.runs(),
+            best: None,
+        }
+    }
+
+    fn next(&self) -> Sample {
+        Sample {
+            is_measured: self.left <= self.settings.samples.max(1),
+        }
+    }
+
+    /// The test's value and figures after the last run, or the error of any.
+    fn finish<R>(&mut self, sampled: Sampled<R>) -> Option<Result<(R, Usage), Error>> {
+        self.left -= 1;
+        let (value, usage) = match sampled {
+            Ok(sampled) => sampled,
+            Err(error) => return Some(Err(error)),
+        };
+        let best = inside_tracker(|| Some(smallest(self.best.take(), usage?)));
+        if self.left == 0 {
+            return Some(Ok((value, best?)));
+        }
+        self.best = best;
+        None
+    }
+}
+
+/// A test that is run several times, or makes something before it is measured.
+#[track_caller]
+pub fn run_samples<R>(settings: &TestSettings<'_>, mut body: impl FnMut(Sample) -> Sampled<R>) -> R {
+    let mut samples = Samples::new(settings);
+    loop {
+        if let Some(finished) = samples.finish(body(samples.next())) {
+            return settings.finish(finished);
+        }
+    }
+}
+
+/// An argument of a test that is run several times. Each run takes one of its own; the last takes the one that was given.
+#[derive(Debug)]
+pub struct Argument<T> {
+    given: Option<T>,
+    runs: u32,
+}
+
+impl<T> Argument<T> {
+    /// Keeps what was given.
+    pub fn new(settings: &TestSettings<'_>, given: T) -> Self {
+        Self {
+            given: Some(given),
+            runs: settings.runs(),
+        }
+    }
+
+    /// The value for the only run.
+    ///
+    /// # Panics
+    /// When it was taken before.
+    pub fn for_the_only_run(&mut self) -> T {
+        self.given.take().expect("a test without samples is run once")
+    }
+
+    /// The value for the next run.
+    ///
+    /// # Panics
+    /// When there were more runs than the test's settings say.
+    pub fn for_the_next_run(&mut self) -> T
+    where
+        T: TestArgument,
+    {
+        self.runs = self.runs.saturating_sub(1);
+        if self.runs == 0 {
+            return self.for_the_only_run();
+        }
+        self.given.as_ref().expect("taken by the last run only").another()
+    }
+}
+
+/// What a test that is run several times can take as an argument: everything that is `Clone`.
+///
+/// Only so that the compiler says what to do when it is not.
+#[diagnostic::on_unimplemented(
+    message = "found an argument of type `{Self}`, which is not `Clone`, and `warm_up` or `samples`, with which each run takes one of its own",
+    label = "not `Clone`",
+    note = "make it `Clone`, make the value in the test, remove `warm_up` and `samples`, or put #[allocation_test] below #[rstest]"
+)]
+pub trait TestArgument: Sized {
+    /// One more of it.
+    fn another(&self) -> Self;
+}
+
+#[diagnostic::do_not_recommend]
+impl<T: Clone> TestArgument for T {
+    fn another(&self) -> Self {
+        self.clone()
     }
 }
 
@@ -137,14 +257,24 @@ pub async fn run_future<F: Future>(settings: &TestSettings<'_>, body: F) -> F::O
     settings.finish(measure_async(body).await)
 }
 
+/// The same, several times or with something to make before.
+pub async fn run_futures<R>(settings: &TestSettings<'_>, mut body: impl AsyncFnMut(Sample) -> Sampled<R>) -> R {
+    let mut samples = Samples::new(settings);
+    loop {
+        if let Some(finished) = samples.finish(body(samples.next()).await) {
+            return settings.finish(finished);
+        }
+    }
+}
+
 /// An async test in a Tokio runtime made for it, whose threads all count.
 #[cfg(feature = "tokio")]
 #[track_caller]
 pub fn run_in_runtime<F: Future>(settings: &TestSettings<'_>, mut body: impl FnMut() -> F) -> F::Output {
-    if settings.warm_up {
-        drop(super::runtime::run(settings.workers, &mut body));
-    }
-    repeat(settings, || super::runtime::run(settings.workers, &mut body))
+    run_samples(settings, |sample| {
+        let (value, usage) = super::runtime::run(settings.workers, body())?;
+        Ok((value, sample.is_measured.then_some(usage)))
+    })
 }
 
 /// `tests::parses` of `my_crate::tests::parses`.

@@ -2,7 +2,8 @@
 //!
 //! Record side. A watched thread's state is *occupied*, so each of its events takes the cold path (`gate`), which asks here; threads that
 //! nobody watches pay nothing. Set up by `budget::deny` and `budget::fail`. A denied allocation is granted and noted, because nothing may
-//! unwind out of an allocator: the guard reports it when it is dropped. Cost: two stores and a compare per event, on watched threads.
+//! unwind out of an allocator: the guard reports it when it is dropped. Cost: two stores and a compare per event, on watched threads; with a
+//! scope's name, a comparison of names for each scope around.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -36,7 +37,7 @@ pub(crate) struct Watch {
     /// Not 0: all after it fail, too.
     fail_on: AtomicU32,
     failed: Counter,
-    /// Scope id that the counted requests must be made in; 0: any.
+    /// Id of a scope whose name the counted requests must be made in; 0: any.
     fail_scope: AtomicU32,
 }
 
@@ -206,9 +207,12 @@ impl Watch {
         if wanted == 0 {
             return true;
         }
+        // Several sites may have the name: functions of one name, a name given twice, sites first entered later.
+        let name = scope::site_info(wanted).map(scope::SiteInfo::name);
         let mut node = thread.scope().node.load(Ordering::Relaxed);
         while let Some(info) = scope::node_info(node) {
-            if info.scope() == wanted {
+            let scope = info.scope();
+            if scope == wanted || (scope != 0 && scope::site_info(scope).map(scope::SiteInfo::name) == name) {
                 return true;
             }
             node = info.parent();
@@ -250,7 +254,7 @@ pub(super) fn header_of(granted: *mut u8, size: usize, align: usize) -> Header {
     unsafe { block::read_front(granted) }.1
 }
 
-/// Scope id of the first site with this name; `None` when no such scope was entered yet.
+/// Scope id of one site with this name, which stands for all; `None` when no such scope was entered yet.
 pub(crate) fn scope_named(name: &str) -> Option<u32> {
     (1..scope::site_count()).find(|&id| scope::site_info(id).is_some_and(|info| info.name() == name))
 }

@@ -84,6 +84,8 @@ pub mod __private {
     use std::pin::Pin;
     use std::task::{Context, Poll};
 
+    pub use alloc_core::__private::Never;
+
     pub struct ScopeSite {
         pub name: &'static str,
         pub file: &'static str,

@@ -10,7 +10,7 @@ const fn constant() {}
 #[allocation_test(allocations == 0)]
 fn arguments(_: u32) {}
 
-#[allocation_test(allocations == 0, warm_up)]
-fn arguments_and_warm_up(_: u32) {}
+#[allocation_test(allocations == 0, workers = 2)]
+fn workers_without_a_runtime() {}
 
 fn main() {}
