@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::model::{FreedBefore, Lifetimes, LoopSite, LoopStats, ScopeNode, Temporaries};
 use crate::record::counters::Counter;
-use crate::record::observe::{self, LoopRow};
+use crate::record::observe::{self, LoopRow, RECENT};
 use crate::record::scope;
 
 /// What was observed of iterations. `places`: where contexts stand in the snapshot.
@@ -28,6 +28,7 @@ pub(super) fn read(nodes: &[ScopeNode], places: &HashMap<u32, u32>) -> Vec<LoopS
             scope: node.id,
             iterations: node.calls.entered,
             observed,
+            recent: observed.min(RECENT as u64),
             suspended: info.suspended.read(),
             moved: info.moved.read(),
             missed_events: info.missed_events.read(),
@@ -66,6 +67,10 @@ fn read_site(row: &LoopRow, context: u32, places: &HashMap<u32, u32>) -> LoopSit
     LoopSite {
         context,
         present: row.present.read(),
+        recent: row
+            .recent()
+            .flat_map(|bits| [bits as u32, (bits >> 32) as u32])
+            .collect(),
         allocations: row.allocations.read(),
         bytes: row.bytes.read(),
         growths: row.growths.read(),

@@ -19,7 +19,10 @@ pub struct LoopStats {
     pub iterations: u64,
     /// Iterations that were observed to their end.
     pub observed: u64,
-    /// Of these, how many were suspended at an `.await` at least once.
+    /// The last observed iterations, of which [`LoopSite::recent`] tells: so many.
+    #[serde(default)]
+    pub recent: u64,
+    /// Of the observed iterations, how many were suspended at an `.await` at least once.
     pub suspended: u64,
     /// Of these, how many went on on another thread.
     pub moved: u64,
@@ -41,6 +44,9 @@ pub struct LoopSite {
     pub context: u32,
     /// Observed iterations that allocated here.
     pub present: u64,
+    /// In which of the last observed iterations of the loop it did: a bit for each, 32 in a number, in an order that is the same for all sites
+    /// of the loop. Sites that are one line of code were present together in as many as all their bits.
+    pub recent: Vec<u32>,
     /// Requests granted (events); growths are not in it.
     pub allocations: u64,
     /// Bytes granted, growths included (each with its new size).

@@ -181,6 +181,8 @@ pub(crate) struct NodeInfo {
     pub(crate) suspended: Counter,
     pub(crate) moved: Counter,
     pub(crate) missed_events: Counter,
+    /// First row of the loop; see `observe::sums`.
+    pub(crate) loop_rows: AtomicU32,
     pub(crate) total: NodeRow,
 }
 

@@ -22,7 +22,7 @@ mod table;
 use core::sync::atomic::{AtomicU8, Ordering};
 
 pub(crate) use self::pool::Handle;
-pub(crate) use self::sums::{LoopRow, rows};
+pub(crate) use self::sums::{LoopRow, RECENT, rows};
 use super::counters::NodeRow;
 use super::scope;
 use super::thread::ThreadState;
@@ -184,7 +184,7 @@ fn close_window(thread: &ThreadState, window: &iteration::Iteration) {
         }
         place = iteration.outer_place();
     }
-    window.end(|window, site| sums::add(thread, window, site));
+    window.end(|window, site| sums::add(thread, window, site, 0));
     window.clear();
     pool::give(handle);
 }
@@ -222,12 +222,13 @@ pub(super) fn wait(handle: Handle) {
 pub(super) fn end(thread: &ThreadState, handle: Handle) {
     thread.occupied_for(|| {
         if let Some(iteration) = pool::get(handle) {
-            iteration.end(|iteration, site| sums::add(thread, iteration, site));
             if let Some(info) = scope::node_info(iteration.node()) {
-                info.observed.add_shared(1);
+                let number = info.observed.next_shared();
                 info.suspended.add_shared(u64::from(iteration.was_suspended()));
                 info.moved.add_shared(u64::from(iteration.was_moved()));
                 info.missed_events.add_shared(iteration.missed_events());
+                sums::forget_oldest(info, number);
+                iteration.end(|iteration, site| sums::add(thread, iteration, site, number));
             }
             iteration.clear();
         }

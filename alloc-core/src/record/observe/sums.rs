@@ -9,13 +9,15 @@ use super::iteration::{Iteration, Site};
 use crate::ids::ContextId;
 use crate::record::counters::Counter;
 use crate::record::index::{Index, Lazy, Place};
-use crate::record::scope;
+use crate::record::scope::{self, NodeInfo};
 use crate::record::thread::ThreadState;
 
 const ROWS: usize = 1 << 14;
 const SEGMENT: usize = 64;
 /// Sizes of ended blocks that a row keeps.
 const SAMPLE: usize = 48;
+/// Observed iterations of a loop of which is remembered, one by one, what allocated in them: the last ones.
+pub(crate) const RECENT: usize = 512;
 /// Contexts that a row's blocks may have been inside of.
 pub(crate) const TARGETS: usize = 4;
 
@@ -24,6 +26,8 @@ pub(crate) const TARGETS: usize = 4;
 pub(crate) struct LoopRow {
     node: AtomicU32,
     context: AtomicU32,
+    /// Id of the next row of the same loop; 0 for none.
+    next: AtomicU32,
     pub(crate) present: Counter,
     pub(crate) allocations: Counter,
     pub(crate) bytes: Counter,
@@ -38,6 +42,8 @@ pub(crate) struct LoopRow {
     pub(crate) most_live: Counter,
     pub(crate) one_live: Counter,
     pub(crate) few_live: Counter,
+    /// One bit for each of the last observed iterations of the loop, whichever it was: set when it allocated here.
+    recent: [AtomicU64; RECENT / 64],
     ended: Counter,
     sample: Sample,
     targets: [AtomicU32; TARGETS],
@@ -60,6 +66,16 @@ impl LoopRow {
 
     pub(crate) fn context(&self) -> ContextId {
         ContextId(self.context.load(Ordering::Relaxed))
+    }
+
+    /// Bits of the last `RECENT` observed iterations, in no order that means anything, but in the same one for all rows of a loop.
+    pub(crate) fn recent(&self) -> impl Iterator<Item = u64> {
+        self.recent.iter().map(|bits| bits.load(Ordering::Relaxed))
+    }
+
+    fn bit(&self, number: u64) -> Option<(&AtomicU64, u64)> {
+        let number = number as usize % RECENT;
+        Some((self.recent.get(number / 64)?, 1 << (number % 64)))
     }
 
     pub(crate) fn final_bytes(&self) -> impl Iterator<Item = u64> {
@@ -139,15 +155,49 @@ fn find(node: u32, context: ContextId) -> Option<&'static LoopRow> {
     made.node.store(node, Ordering::Relaxed);
     made.context.store(context.0, Ordering::Relaxed);
     match INDEX.insert(hash, id, is_equal) {
-        Place::Inserted => Some(made),
+        Place::Inserted => {
+            link(node, made, id);
+            Some(made)
+        }
         // LIMIT: the row that two threads made at once is lost.
         Place::Found(other) => row(other),
         Place::Full => None,
     }
 }
 
-/// Adds what `site` did in one iteration.
-pub(super) fn add(thread: &ThreadState, iteration: &Iteration, site: &Site) {
+/// Puts a new row on the list of its loop. Windows have none.
+fn link(node: u32, made: &LoopRow, id: u32) {
+    let Some(info) = scope::node_info(node) else { return };
+    let mut first = info.loop_rows.load(Ordering::Relaxed);
+    loop {
+        made.next.store(first, Ordering::Relaxed);
+        // ORDERING: Release: who finds the row finds what it is linked to.
+        match info
+            .loop_rows
+            .compare_exchange_weak(first, id, Ordering::Release, Ordering::Relaxed)
+        {
+            Ok(_) => return,
+            Err(now) => first = now,
+        }
+    }
+}
+
+/// Observed iteration `number` of a loop has ended: forgets the one that had its bit before.
+pub(super) fn forget_oldest(info: &NodeInfo, number: u64) {
+    if number < RECENT as u64 {
+        return;
+    }
+    let mut next = info.loop_rows.load(Ordering::Acquire);
+    while let Some(row) = row(next).filter(|_| next != 0) {
+        if let Some((bits, bit)) = row.bit(number) {
+            bits.fetch_and(!bit, Ordering::Relaxed);
+        }
+        next = row.next.load(Ordering::Relaxed);
+    }
+}
+
+/// Adds what `site` did in one iteration: the loop's observed iteration `number`.
+pub(super) fn add(thread: &ThreadState, iteration: &Iteration, site: &Site, number: u64) {
     let context = ContextId(site.context.load(Ordering::Relaxed));
     let Some(row) = find(iteration.node(), context) else {
         if let Some(info) = scope::node_info(iteration.node()) {
@@ -180,6 +230,9 @@ pub(super) fn add(thread: &ThreadState, iteration: &Iteration, site: &Site) {
     }
     for (context, blocks) in iteration.targets(site) {
         row.add_target(context, u64::from(blocks));
+    }
+    if let Some((bits, bit)) = row.bit(number) {
+        bits.fetch_or(bit, Ordering::Relaxed);
     }
     // Last: a row without it is not read.
     row.present.add_shared(1);
