@@ -8,6 +8,9 @@ use super::making::Making;
 use super::rules::Seen;
 use crate::report::{bytes, count};
 
+/// Live blocks of one stack that are counted in an iteration.
+const COUNTED: u64 = 256;
+
 pub(super) fn sentences(finding: &Finding, seen: &Seen, missed: Share) -> Vec<String> {
     let noun = finding.iteration.noun();
     let nouns = finding.iteration.nouns();
@@ -46,7 +49,7 @@ pub(super) fn sentences(finding: &Finding, seen: &Seen, missed: Share) -> Vec<St
     if is_said && !seen.is_of_nodes && !matches!(seen.making, Some(Making::Parse(_))) {
         sentences.push(match finding.at_once {
             AtOnce::One => format!("no more than one of them alive at once, in nearly every {noun}"),
-            AtOnce::Few { most } | AtOnce::Many { most } => format!("up to {} of them alive at once", count(most)),
+            AtOnce::Few { most } | AtOnce::Many { most } => format!("{} of them alive at once", most_alive(most)),
         });
     }
     if let Some(making) = &seen.making
@@ -102,6 +105,15 @@ pub(super) fn sentences(finding: &Finding, seen: &Seen, missed: Share) -> Vec<St
         ));
     }
     sentences
+}
+
+/// `up to 12`; from 256 on nobody counts.
+pub(super) fn most_alive(most: u64) -> String {
+    if most >= COUNTED {
+        format!("{COUNTED} or more")
+    } else {
+        format!("up to {}", count(most))
+    }
 }
 
 /// Rounded down: a bound must not promise too much.

@@ -314,6 +314,6 @@ pub struct ShortLived {
     pub at_once: u64,
     /// Of these, freed before nine others were allocated, those included.
     pub soon: u64,
-    /// Bytes granted to them, growths included.
+    /// Bytes granted by the line in all, whether followed or not. Exact.
     pub bytes: u64,
 }

@@ -1,7 +1,7 @@
-//! Lines whose blocks grow and grow, in the whole program, and lines whose blocks hardly live, in loops.
+//! Lines whose blocks grow and grow, and lines whose blocks hardly live, in the whole program.
 //!
-//! Called by `Findings::of`. Read side. Growth is that of all blocks of a line ([`Context::growth`](crate::model::Context)), whatever observes it. What
-//! several loops around a line saw of its short-lived blocks is the same, so each context is taken from the loop that saw most.
+//! Called by `Findings::of`. Read side. Growth is that of all blocks of a line ([`Context::growth`](crate::model::Context)), whatever observes it. How
+//! soon blocks are freed is known of a sample: in loops of observed iterations, elsewhere of short windows.
 #![forbid(unsafe_code)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -10,57 +10,12 @@ use super::advice::with_capacity;
 use super::finding::{GrowthChains, ShortLived, Sizes};
 use super::options::Options;
 use super::places::{PlaceId, Places};
-use crate::model::{GrowthClass, LoopSite, Snapshot};
+use crate::model::{GrowthClass, LoopSite, Snapshot, Temporaries};
 
 /// Blocks that must be known before a line is listed.
 const ENOUGH: u64 = 30;
 /// Part of a line's blocks that must be freed within eight allocations for it to be listed.
 const MOSTLY: f64 = 0.5;
-
-/// Sites of one line and collection.
-struct Row<'a> {
-    sites: Vec<&'a LoopSite>,
-}
-
-impl Row<'_> {
-    fn sum(&self, of: impl Fn(&LoopSite) -> u64) -> u64 {
-        self.sites.iter().map(|site| of(site)).fold(0, u64::saturating_add)
-    }
-
-    fn face(&self) -> u32 {
-        let heaviest = self
-            .sites
-            .iter()
-            .max_by_key(|site| (site.bytes, u32::MAX - site.context));
-        heaviest.map_or(0, |site| site.context)
-    }
-}
-
-fn rows<'a>(snapshot: &'a Snapshot, places: &Places<'_>) -> Vec<Row<'a>> {
-    let mut seen: HashMap<u32, &LoopSite> = HashMap::new();
-    for site in snapshot.loops.iter().flat_map(|stats| &stats.sites) {
-        let known = seen.entry(site.context).or_insert(site);
-        if site.blocks > known.blocks {
-            *known = site;
-        }
-    }
-    let mut sites: Vec<&LoopSite> = seen.into_values().collect();
-    sites.sort_unstable_by_key(|site| site.context);
-    let mut rows: Vec<Row<'_>> = Vec::new();
-    let mut index: HashMap<(PlaceId, Option<String>), usize> = HashMap::new();
-    for site in sites {
-        let Some(at) = places.at(site.context).filter(|at| at.is_own) else {
-            continue;
-        };
-        let key = (at.place, places.label(site.context).map(str::to_owned));
-        let number = *index.entry(key).or_insert_with(|| {
-            rows.push(Row { sites: Vec::new() });
-            rows.len() - 1
-        });
-        rows[number].sites.push(site);
-    }
-    rows
-}
 
 /// What grows on one line, in the whole program.
 #[derive(Default)]
@@ -130,30 +85,73 @@ pub(super) fn chains(snapshot: &Snapshot, places: &mut Places<'_>, options: &Opt
     chains
 }
 
-/// Lines of which most blocks were freed within eight allocations, most blocks first.
+/// What is known of how soon the blocks of one line and collection are freed.
+#[derive(Default)]
+struct Followed {
+    blocks: u64,
+    temporaries: Temporaries,
+    /// Of all blocks.
+    granted_bytes: u64,
+    /// The heaviest context.
+    face: u32,
+    face_bytes: u64,
+}
+
+/// Lines of which most blocks were freed within eight allocations, most bytes granted first.
 pub(super) fn short_lived(snapshot: &Snapshot, places: &mut Places<'_>) -> Vec<ShortLived> {
-    let mut lines: Vec<ShortLived> = Vec::new();
-    for row in rows(snapshot, places) {
-        let blocks = row.sum(|site| site.blocks);
-        let at_once = row.sum(|site| site.temporaries.none);
-        let soon = row.sum(|site| {
-            let t = site.temporaries;
-            t.none + t.one + t.four + t.eight
-        });
-        if blocks < ENOUGH || (soon as f64) < MOSTLY * blocks as f64 {
+    // In the loop that saw most of a context.
+    let mut in_loops: HashMap<u32, &LoopSite> = HashMap::new();
+    for site in snapshot.loops.iter().flat_map(|stats| &stats.sites) {
+        let known = in_loops.entry(site.context).or_insert(site);
+        if site.blocks > known.blocks {
+            *known = site;
+        }
+    }
+    let mut lines: BTreeMap<(PlaceId, Option<String>), Followed> = BTreeMap::new();
+    for (context, of_context) in (0..).zip(&snapshot.contexts) {
+        let Some(at) = places.at(context).filter(|at| at.is_own) else {
+            continue;
+        };
+        let (blocks, temporaries) = match (in_loops.get(&context), &of_context.lifetimes) {
+            (Some(site), _) => (site.blocks, site.temporaries),
+            (None, Some(lifetimes)) => (lifetimes.blocks, lifetimes.temporaries),
+            (None, None) => continue,
+        };
+        let key = (at.place, places.label(context).map(str::to_owned));
+        let line = lines.entry(key).or_default();
+        let bytes = of_context.counters.total_bytes;
+        line.blocks += blocks;
+        line.granted_bytes = line.granted_bytes.saturating_add(bytes);
+        for (sum, part) in [
+            (&mut line.temporaries.none, temporaries.none),
+            (&mut line.temporaries.one, temporaries.one),
+            (&mut line.temporaries.four, temporaries.four),
+            (&mut line.temporaries.eight, temporaries.eight),
+        ] {
+            *sum += part;
+        }
+        if bytes >= line.face_bytes {
+            (line.face, line.face_bytes) = (context, bytes);
+        }
+    }
+    let mut short: Vec<ShortLived> = Vec::new();
+    for followed in lines.into_values() {
+        let Temporaries { none, one, four, eight } = followed.temporaries;
+        let soon = none + one + four + eight;
+        if followed.blocks < ENOUGH || (soon as f64) < MOSTLY * followed.blocks as f64 {
             continue;
         }
-        lines.push(ShortLived {
-            line: places.code_line(row.face()),
-            blocks,
-            at_once,
+        short.push(ShortLived {
+            line: places.code_line(followed.face),
+            blocks: followed.blocks,
+            at_once: none,
             soon,
-            bytes: row.sum(|site| site.bytes),
+            bytes: followed.granted_bytes,
         });
     }
-    lines.sort_by(|a, b| {
-        let rank = |row: &ShortLived| (u64::MAX - row.soon, u64::MAX - row.bytes);
+    short.sort_by(|a, b| {
+        let rank = |row: &ShortLived| u64::MAX - row.bytes;
         rank(a).cmp(&rank(b)).then_with(|| a.line.place.cmp(&b.line.place))
     });
-    lines
+    short
 }

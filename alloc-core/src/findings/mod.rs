@@ -68,7 +68,7 @@ pub struct Findings {
     pub not_enough: Vec<NotEnough>,
     /// Lines whose blocks grow, most bytes copied first.
     pub growth: Vec<GrowthChains>,
-    /// Lines whose blocks are freed soon, most blocks first.
+    /// Lines whose blocks are freed soon, most bytes granted first.
     pub short_lived: Vec<ShortLived>,
     /// What to know about all of it, for people.
     pub notes: Vec<String>,

@@ -290,11 +290,11 @@ fn short_lived(lines: &[ShortLived], f: &mut String) -> fmt::Result {
     }
     writeln!(
         f,
-        "\nSHORT-LIVED: blocks freed within eight allocations, in observed iterations"
+        "\nSHORT-LIVED: blocks freed within eight allocations, of those that were followed"
     )?;
     for line in lines.iter().take(TOP) {
         let what = format!(
-            "{} of {} blocks, {} of them before anything else was allocated; {}",
+            "{} of {} blocks, {} of them before anything else was allocated; {} in all",
             count(line.soon),
             count(line.blocks),
             count(line.at_once),

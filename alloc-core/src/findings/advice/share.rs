@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 use super::About;
+use crate::findings::evidence::most_alive;
 use crate::findings::finding::{AtOnce, Suggestion};
 
 pub(super) fn suggestion(about: &About<'_>) -> Suggestion {
@@ -36,7 +37,7 @@ fn pool(about: &About<'_>) -> Suggestion {
 }
 
 fn few(about: &About<'_>) -> Suggestion {
-    let most = about.finding.at_once.most();
+    let most = sentence(&most_alive(about.finding.at_once.most()));
     let place = if about.is_loop() {
         format!("above the loop at {}", about.loop_place)
     } else {
@@ -45,7 +46,7 @@ fn few(about: &About<'_>) -> Suggestion {
     let type_name = about.type_name();
     Suggestion {
         explanation: format!(
-            "Up to {most} are alive at once: keep that many {place}, and take and return them. Small ones need no block at all: an array, or \
+            "{most} are alive at once: keep that many {place}, and take and return them. Small ones need no block at all: an array, or \
              `SmallVec` / `ArrayVec`."
         ),
         code: format!(
@@ -57,7 +58,7 @@ fn few(about: &About<'_>) -> Suggestion {
 }
 
 fn arena(about: &About<'_>) -> Suggestion {
-    let most = about.finding.at_once.most();
+    let most = sentence(&most_alive(about.finding.at_once.most()));
     let collection = about.collection.name.as_str();
     let side_by_side = match collection {
         "String" => " Or put all of them into one String that is kept, and remember ranges.",
@@ -73,7 +74,7 @@ fn arena(about: &About<'_>) -> Suggestion {
     };
     Suggestion {
         explanation: format!(
-            "Up to {most} small blocks are alive at once and all die with the {}: an arena grants them by moving a pointer and frees them together \
+            "{most} small blocks are alive at once and all die with the {}: an arena grants them by moving a pointer and frees them together \
              (`bumpalo`; {reset}).{side_by_side}",
             about.noun
         ),
@@ -83,4 +84,15 @@ fn arena(about: &About<'_>) -> Suggestion {
             _ => "let arena = Bump::new();\nlet node = arena.alloc(Node::default());".to_owned(),
         },
     }
+}
+
+/// With a capital letter.
+fn sentence(text: &str) -> String {
+    let mut letters = text.chars();
+    letters
+        .next()
+        .into_iter()
+        .flat_map(char::to_uppercase)
+        .chain(letters)
+        .collect()
 }

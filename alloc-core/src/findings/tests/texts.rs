@@ -17,7 +17,6 @@ fn shop() -> World {
     let set = [TABLE, FROM_ITER, ("check_fraud", "APP/src/fraud.rs", 58)];
     let set = world.rebuilt_with(requests, &set, 147_472, |site| {
         (site.growths, site.grown, site.copied_bytes) = (12 * N, N, N * 140_000);
-        site.bytes *= 2;
         site.temporaries.none = 3;
     });
     world.snapshot.contexts[set as usize].growth = Some(model_growth(1_400_000_000, &[(147_472, 10_000)]));
