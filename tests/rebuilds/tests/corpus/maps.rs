@@ -172,23 +172,17 @@ pub(crate) mod map_copied {
 pub(crate) mod two_at_once {
     use super::*;
 
+    /// Some words of two letters.
+    fn text(seed: u64) -> String {
+        numbers(seed, 12).map(|word| format!("{:02} ", word % 100)).collect()
+    }
+
     fn words(text: &str) -> HashSet<&str> {
         text.split(' ').collect() // REBUILT: pool HashSet<&str>
     }
 
     pub(crate) fn bad(n: u64) {
-        let texts: Vec<String> = (0..n + 1)
-            .map(|n| {
-                number(n)
-                    .to_string()
-                    .repeat(3)
-                    .split_at(9)
-                    .0
-                    .chars()
-                    .map(|c| format!("{c}{c} "))
-                    .collect()
-            })
-            .collect();
+        let texts: Vec<String> = (0..=n).map(text).collect();
         for pair in texts.windows(2) {
             black_box(in_common(&pair[0], &pair[1]));
         }
@@ -201,18 +195,7 @@ pub(crate) mod two_at_once {
     }
 
     pub(crate) fn fixed(n: u64) {
-        let texts: Vec<String> = (0..n + 1)
-            .map(|n| {
-                number(n)
-                    .to_string()
-                    .repeat(3)
-                    .split_at(9)
-                    .0
-                    .chars()
-                    .map(|c| format!("{c}{c} "))
-                    .collect()
-            })
-            .collect();
+        let texts: Vec<String> = (0..=n).map(text).collect();
         for pair in texts.windows(2) {
             black_box(in_common_words(&pair[0], &pair[1]));
         }

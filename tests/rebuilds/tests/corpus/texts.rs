@@ -105,15 +105,15 @@ pub(crate) mod added_up {
             .fold(7, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)))
     }
 
+    fn outcome(payment: u64) -> &'static str {
+        ["payment accepted;", "payment refused;"][payment as usize % 2]
+    }
+
     #[track_memory(request)]
     fn checksum(request: u64) -> u64 {
         let mut text = String::new();
         for field in numbers(request, 20) {
-            text += if field % 2 == 0 {
-                "payment accepted;"
-            } else {
-                "payment refused;"
-            }; // REBUILT: reuse String
+            text += outcome(field); // REBUILT: reuse String
         }
         sum(black_box(&text))
     }
@@ -129,11 +129,7 @@ pub(crate) mod added_up {
     fn checksum_in(request: u64, text: &mut String) -> u64 {
         text.clear();
         for field in numbers(request, 20) {
-            *text += if field % 2 == 0 {
-                "payment accepted;"
-            } else {
-                "payment refused;"
-            };
+            *text += outcome(field);
         }
         sum(black_box(text))
     }

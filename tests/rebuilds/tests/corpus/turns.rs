@@ -59,10 +59,8 @@ pub(crate) mod text {
     fn written(n: u64) -> usize {
         let (mut written, mut order) = (0, 0);
         while order < n {
-            let line = format!(
-                "order {order:010} of {:010} goes to the warehouse in the next street",
-                number(order)
-            ); // REBUILT: reuse String
+            let weight = number(order);
+            let line = format!("order {order:010} of {weight:010} goes to the warehouse of {order:030}"); // REBUILT: reuse String
             written += black_box(&line).len();
             order += 1;
         }
@@ -79,10 +77,10 @@ pub(crate) mod text {
         let mut line = String::new();
         while order < n {
             line.clear();
+            let weight = number(order);
             write!(
                 line,
-                "order {order:010} of {:010} goes to the warehouse in the next street",
-                number(order)
+                "order {order:010} of {weight:010} goes to the warehouse of {order:030}"
             )
             .expect("strings take everything");
             written += black_box(&line).len();
