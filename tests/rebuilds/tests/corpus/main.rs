@@ -2,11 +2,11 @@
 //!
 //! One process, so that everything that is found is found beside everything else. Each case runs some hundred requests or turns; then one
 //! snapshot is judged. A case says in its source which line is to be found, with which verdict: see `marks`. `REBUILDS_ONLY=fraud::set`
-//! runs the cases whose names begin so.
+//! runs the cases whose names begin so; `REBUILDS_SHOW=1` prints what was found.
 
 use std::collections::BTreeMap;
 
-use alloc_core::TrackingAllocator;
+use alloc_core::{TrackingAllocator, findings};
 
 mod fraud;
 mod growth;
@@ -19,6 +19,7 @@ mod parsing;
 mod tasks;
 mod texts;
 mod turns;
+mod verdicts;
 
 use marks::{Mark, Source};
 
@@ -99,10 +100,13 @@ static CASES: &[Case] = cases! {
         list { bad, fixed }
         text { bad, fixed }
         inner { bad, fixed }
+        guarded { bad, fixed }
+        adapted { bad, fixed }
     }
     tasks {
         held_across_await { bad, fixed }
         between_awaits { bad, fixed }
+        many_in_flight { bad, fixed }
         connection { bad, fixed }
         waiting_turns { bad, fixed }
         messages { silent }
@@ -177,10 +181,21 @@ fn main() {
     for case in &cases {
         (case.run)(TURNS);
     }
+    let found = findings::findings().expect("the allocator is installed");
+    if std::env::var_os("REBUILDS_SHOW").is_some() {
+        println!("{found}");
+    }
+    let wrong = verdicts::compare(&expected, &found);
     let pairs = CASES.iter().filter(|case| !case.is_silent).count();
     println!(
-        "{pairs} pairs and {} silent ones, {} lines to be found",
+        "{pairs} pairs and {} silent ones: {} lines to be found, {} found, {} wrong",
         CASES.len() - 2 * pairs,
-        expected.len()
+        expected.len(),
+        found.findings.len(),
+        wrong.len()
     );
+    for wrong in &wrong {
+        println!("{wrong}");
+    }
+    assert!(wrong.is_empty(), "{} of the verdicts are wrong: see above", wrong.len());
 }

@@ -116,7 +116,7 @@ pub(crate) mod configuration {
 
     #[track_memory(request)]
     fn limit_of(shared: &Config, request: u64) -> u64 {
-        let config = shared.clone(); // REBUILT: pool Vec<String>
+        let config = shared.clone(); // REBUILT: reuse HashMap<String, u64>
         let host = &config.hosts[request as usize % config.hosts.len()];
         config.limits.get(host.as_str()).copied().unwrap_or(0)
     }

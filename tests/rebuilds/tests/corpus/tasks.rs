@@ -1,12 +1,12 @@
 //! Handlers that wait, and move between threads.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::hint::black_box;
-use std::sync::{Arc, mpsc};
+use std::sync::{Arc, Mutex, mpsc};
 
 use alloc_core::track_memory;
 use tokio::runtime::{Builder, Runtime};
-use tokio::task::{spawn, yield_now};
+use tokio::task::{JoinHandle, spawn, yield_now};
 
 use crate::input::{number, numbers};
 
@@ -76,18 +76,31 @@ pub(crate) mod held_across_await {
     }
 }
 
+/// Spawns a task for each request and never has more than `most` of them at once.
+async fn serve<T>(requests: u64, most: usize, handle: impl Fn(u64) -> T)
+where
+    T: Future<Output = bool> + Send + 'static,
+{
+    let mut tasks = VecDeque::with_capacity(most);
+    for request in 0..requests {
+        if tasks.len() == most {
+            let oldest: JoinHandle<bool> = tasks.pop_front().expect("there are some");
+            black_box(oldest.await.expect("no panic"));
+        }
+        tasks.push_back(spawn(handle(request)));
+    }
+    for task in tasks {
+        black_box(task.await.expect("no panic"));
+    }
+}
+
 /// A set that is gone before the handler waits.
 pub(crate) mod between_awaits {
     use super::*;
 
     pub(crate) fn bad(n: u64) {
-        two_threads().block_on(async {
-            let list: Arc<Vec<u64>> = Arc::new(numbers(0, 200).collect());
-            let tasks: Vec<_> = (0..n).map(|request| spawn(handle(list.clone(), request))).collect();
-            for task in tasks {
-                black_box(task.await.expect("no panic"));
-            }
-        });
+        let list: Arc<Vec<u64>> = Arc::new(numbers(0, 200).collect());
+        two_threads().block_on(serve(n, 16, |request| handle(list.clone(), request)));
     }
 
     #[track_memory(request)]
@@ -102,15 +115,8 @@ pub(crate) mod between_awaits {
     }
 
     pub(crate) fn fixed(n: u64) {
-        two_threads().block_on(async {
-            let risky: Arc<HashSet<u64>> = Arc::new(numbers(0, 200).collect());
-            let tasks: Vec<_> = (0..n)
-                .map(|request| spawn(handle_shared(risky.clone(), request)))
-                .collect();
-            for task in tasks {
-                black_box(task.await.expect("no panic"));
-            }
-        });
+        let risky: Arc<HashSet<u64>> = Arc::new(numbers(0, 200).collect());
+        two_threads().block_on(serve(n, 16, |request| handle_shared(risky.clone(), request)));
     }
 
     #[track_memory(request)]
@@ -119,6 +125,43 @@ pub(crate) mod between_awaits {
         let is_risky = risky.contains(&number(request));
         yield_now().await;
         is_risky
+    }
+}
+
+/// More requests in flight, at all times, than can be observed.
+pub(crate) mod many_in_flight {
+    use super::*;
+
+    pub(crate) fn bad(n: u64) {
+        two_threads().block_on(serve(10 * n, 100, handle));
+    }
+
+    #[track_memory(request)]
+    async fn handle(request: u64) -> bool {
+        let mut body = vec![0_u8; 1024]; // REBUILT: pool Vec<u8>; no thread_local
+        for _ in 0..4 {
+            let bytes = read(&mut body, request).await;
+            body.truncate(bytes);
+        }
+        body.contains(&7)
+    }
+
+    pub(crate) fn fixed(n: u64) {
+        let buffers: Arc<Mutex<Vec<Vec<u8>>>> = Arc::default();
+        two_threads().block_on(serve(10 * n, 100, |request| handle_pooled(buffers.clone(), request)));
+    }
+
+    #[track_memory(request)]
+    async fn handle_pooled(buffers: Arc<Mutex<Vec<Vec<u8>>>>, request: u64) -> bool {
+        let free = buffers.lock().expect("nobody panicked").pop();
+        let mut body = free.unwrap_or_else(|| vec![0; 1024]);
+        for _ in 0..4 {
+            let bytes = read(&mut body, request).await;
+            body.truncate(bytes);
+        }
+        let answer = body.contains(&7);
+        buffers.lock().expect("nobody panicked").push(body);
+        answer
     }
 }
 

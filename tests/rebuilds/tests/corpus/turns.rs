@@ -3,7 +3,7 @@
 use std::fmt::Write;
 use std::hint::black_box;
 
-use alloc_core::track_memory;
+use alloc_core::{iteration, iterations, track_memory};
 
 use crate::input::{number, numbers};
 
@@ -128,5 +128,55 @@ pub(crate) mod inner {
             }
         }
         sum
+    }
+}
+
+/// A loop in a function that is not marked, with a guard in each turn.
+pub(crate) mod guarded {
+    use super::*;
+
+    pub(crate) fn bad(n: u64) {
+        for job in 0..n {
+            let _iteration = iteration!("jobs, one by one");
+            let parts: Vec<u64> = numbers(job, 30).collect(); // REBUILT: reuse Vec<u64>
+            black_box(parts.iter().max());
+        }
+    }
+
+    pub(crate) fn fixed(n: u64) {
+        let mut parts = Vec::new();
+        for job in 0..n {
+            let _iteration = iteration!("jobs, one list");
+            parts.clear();
+            parts.extend(numbers(job, 30));
+            black_box(parts.iter().max());
+        }
+    }
+}
+
+/// The items of an iterator.
+pub(crate) mod adapted {
+    use super::*;
+
+    pub(crate) fn bad(n: u64) {
+        let sum: u64 = iterations!("words, copied", 0..n)
+            .map(|word| {
+                let letters: Vec<char> = format_args!("{word:032}").to_string().chars().collect(); // REBUILT: reuse Vec<char>
+                letters.iter().filter(|letter| **letter == '1').count() as u64
+            })
+            .sum();
+        black_box(sum);
+    }
+
+    pub(crate) fn fixed(n: u64) {
+        let mut text = String::new();
+        let sum: u64 = iterations!("words, in place", 0..n)
+            .map(|word| {
+                text.clear();
+                write!(text, "{word:032}").expect("strings take everything");
+                text.chars().filter(|letter| *letter == '1').count() as u64
+            })
+            .sum();
+        black_box(sum);
     }
 }
