@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::elements::Collection;
 use super::finding::{AtOnce, Growth, Share, Sizes};
+use super::nesting;
 use super::places::{PlaceId, Places};
 use super::statistics::{quantile, variation};
 use crate::model::{Counters, LoopSite, LoopStats, Snapshot, add_counters};
@@ -211,6 +212,14 @@ pub(super) fn of_loop<'a>(
 
 /// The sites of the outermost collection of a line: of those that lie in no other, the kind that weighs most.
 fn choose_main(group: &mut Group<'_>, places: &Places<'_>) {
+    let is_before = |site: &LoopSite, outer: &LoopSite| {
+        let set = HashSet::from([outer.context]);
+        site.blocks > 0 && freed_before(site, &set) as f64 >= INSIDE * site.blocks as f64
+    };
+    let is_element = |site: &LoopSite, outer: &LoopSite| {
+        let are_many = site.blocks >= nesting::ELEMENTS * outer.blocks;
+        site.context != outer.context && are_many && is_before(site, outer)
+    };
     let is_inside = |site: &LoopSite| {
         group.sites.iter().any(|outer| {
             let (holder, content) = (places.collection(outer.context), places.collection(site.context));
@@ -223,9 +232,12 @@ fn choose_main(group: &mut Group<'_>, places: &Places<'_>) {
                 return true;
             }
             let can_hold = holder.is_none_or(|collection| !collection.is_leaf());
-            let set = HashSet::from([outer.context]);
-            let is_before = site.blocks > 0 && freed_before(site, &set) as f64 >= INSIDE * site.blocks as f64;
-            outer.context != site.context && can_hold && is_before
+            // Of a kind, two that are freed one after the other may stand side by side, unless one has elements.
+            let is_content = || {
+                places.label(outer.context) != places.label(site.context)
+                    || group.sites.iter().any(|element| is_element(element, outer))
+            };
+            outer.context != site.context && can_hold && is_before(site, outer) && is_content()
         })
     };
     let mut outermost: Vec<&LoopSite> = group.sites.iter().filter(|site| !is_inside(site)).copied().collect();

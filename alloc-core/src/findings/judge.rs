@@ -13,6 +13,7 @@ use super::groups::{self, Group};
 use super::id;
 use super::nesting;
 use super::options::Options;
+use super::outside;
 use super::places::{PlaceId, Places};
 use super::rules::{self, ENOUGH, Judgement, Seen};
 use super::{advice, finding};
@@ -65,6 +66,7 @@ pub(super) fn judge(snapshot: &Snapshot, places: &mut Places<'_>, options: &Opti
     let mut foreign_lines: HashSet<PlaceId> = HashSet::new();
     for (scope, stats) in loops {
         let inside = places.inside(scope);
+        let stats = &outside::without_it(stats, scope, places);
         let whole = whole(snapshot, places, scope, stats, &inside);
         for draft in &mut drafts {
             let contexts = &draft.contexts;
@@ -235,6 +237,7 @@ fn see(
     Seen {
         observed: stats.observed,
         presence: group.presence(stats.observed),
+        most_present: group.counters.total_allocations as f64 / iterations,
         confinement,
         crossed_await,
         crossed_threads,

@@ -29,6 +29,9 @@ const STILL_ALIVE: f64 = 0.9;
 pub(super) struct Seen {
     pub(super) observed: u64,
     pub(super) presence: Share,
+    /// Allocations for each iteration, exactly: no more iterations than that can have built it. What was observed may be what only the first
+    /// iterations do.
+    pub(super) most_present: f64,
     pub(super) confinement: Share,
     pub(super) crossed_await: u64,
     pub(super) crossed_threads: u64,
@@ -119,7 +122,7 @@ pub(super) fn judge(seen: &Seen, options: &Options) -> Judgement {
 
 /// The verdict if what was seen is typical.
 fn verdict(seen: &Seen, options: &Options) -> Option<Verdict> {
-    if seen.presence.value() <= PRESENT {
+    if seen.presence.value() <= PRESENT || seen.most_present <= PRESENT {
         return None;
     }
     if seen.is_retained(options) {

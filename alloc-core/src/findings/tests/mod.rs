@@ -3,6 +3,7 @@
 
 mod baselines;
 mod nesting;
+mod outside;
 mod parts;
 mod texts;
 mod verdicts;

@@ -100,7 +100,7 @@ pub(crate) mod between_awaits {
 
     pub(crate) fn bad(n: u64) {
         let list: Arc<Vec<u64>> = Arc::new(numbers(0, 200).collect());
-        two_threads().block_on(serve(n, 16, |request| handle(list.clone(), request)));
+        two_threads().block_on(serve(10 * n, 16, |request| handle(list.clone(), request)));
     }
 
     #[track_memory(request)]
@@ -116,7 +116,7 @@ pub(crate) mod between_awaits {
 
     pub(crate) fn fixed(n: u64) {
         let risky: Arc<HashSet<u64>> = Arc::new(numbers(0, 200).collect());
-        two_threads().block_on(serve(n, 16, |request| handle_shared(risky.clone(), request)));
+        two_threads().block_on(serve(10 * n, 16, |request| handle_shared(risky.clone(), request)));
     }
 
     #[track_memory(request)]
