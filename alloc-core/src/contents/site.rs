@@ -46,6 +46,8 @@ impl fmt::Debug for ContentSite {
 struct State {
     /// Observed, and tried in vain because they were too large.
     looks: u64,
+    /// `None` before the first look; empty once there were several types.
+    type_name: Option<&'static str>,
     /// Nodes that the thread was in; the first `used` are taken.
     nodes: [Option<ScopeNodeId>; PATHS],
     used: usize,
@@ -103,6 +105,7 @@ impl ContentSite {
             next: AtomicU64::new(0),
             state: Mutex::new(State {
                 looks: 0,
+                type_name: None,
                 nodes: [None; PATHS],
                 used: 0,
                 seen: [Seen::NOTHING; PATHS],
@@ -151,6 +154,11 @@ impl ContentSite {
             }),
         }
         state.looks += 1;
+        let type_name = std::any::type_name::<T>();
+        state.type_name = Some(match state.type_name {
+            Some(known) if known != type_name => "",
+            _ => type_name,
+        });
         let next = self.calls.load(Ordering::Relaxed) + gap_after(state.looks);
         self.next.store(next, Ordering::Relaxed);
     }
@@ -166,12 +174,13 @@ impl ContentSite {
         Some(())
     }
 
-    fn stats(&self, scope: Option<ScopeNodeId>, seen: &Seen) -> ContentStats {
+    fn stats(&self, type_name: &str, scope: Option<ScopeNodeId>, seen: &Seen) -> ContentStats {
         let (distinct_at_least, distinct_at_most) = seen.distinct();
         ContentStats {
             name: self.name.to_owned(),
             file: self.file.to_owned(),
             line: self.line,
+            type_name: type_name.to_owned(),
             scope,
             observed: seen.observed,
             compared: seen.compared,
@@ -203,14 +212,15 @@ pub(crate) fn observed() -> Vec<ContentStats> {
     while let Some(site) = next {
         next = site.listed_before.get().copied().flatten();
         // Read without allocating: who observes meanwhile would go without.
-        let Some((nodes, used, seen, elsewhere)) =
-            lock_soon(&site.state).map(|state| (state.nodes, state.used, state.seen, state.elsewhere))
-        else {
+        let Some((type_name, nodes, used, seen, elsewhere)) = lock_soon(&site.state).map(|state| {
+            let type_name = state.type_name.unwrap_or_default();
+            (type_name, state.nodes, state.used, state.seen, state.elsewhere)
+        }) else {
             continue;
         };
         let paths = nodes.iter().zip(&seen).take(used);
-        all.extend(paths.map(|(&node, seen)| site.stats(node.or(Some(ScopeNodeId::ROOT)), seen)));
-        all.push(site.stats(None, &elsewhere));
+        all.extend(paths.map(|(&node, seen)| site.stats(type_name, node.or(Some(ScopeNodeId::ROOT)), seen)));
+        all.push(site.stats(type_name, None, &elsewhere));
     }
     all.retain(|stats: &ContentStats| stats.observed + stats.too_large != 0);
     all.sort_by(|a, b| (&a.file, a.line, &a.name, a.scope).cmp(&(&b.file, b.line, &b.name, b.scope)));

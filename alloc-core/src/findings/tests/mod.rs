@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod baselines;
+mod contents;
 mod nesting;
 mod outside;
 mod parts;

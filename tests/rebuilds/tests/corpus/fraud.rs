@@ -5,7 +5,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::hint::black_box;
 use std::sync::{Arc, RwLock};
 
-use alloc_core::track_memory;
+use alloc_core::{observe_contents, track_memory};
 
 use crate::input::{number, user_id};
 
@@ -213,5 +213,39 @@ pub(crate) mod hit_and_miss {
             rows.map(|row| row.user_id.clone()).collect()
         });
         risky.contains(user)
+    }
+}
+
+/// Sets whose contents are observed: one holds the same for every payment, the other what the payment brings.
+pub(crate) mod observed {
+    use super::*;
+
+    pub(crate) fn bad(n: u64) {
+        let list = list_of_numbers();
+        for payment in 0..n {
+            black_box(check_fraud(&list, number(payment)));
+        }
+    }
+
+    #[track_memory(request)]
+    fn check_fraud(list: &[u64], user: u64) -> bool {
+        let friends: HashSet<u64> = (user..user + 40).collect(); // REBUILT: reuse HashSet<u64>
+        observe_contents!("friends", &friends);
+        let risky: HashSet<u64> = list.iter().copied().collect(); // REBUILT: cache HashSet<u64>
+        observe_contents!("risky users", &risky);
+        !friends.is_disjoint(&risky)
+    }
+
+    pub(crate) fn fixed(n: u64) {
+        let risky: HashSet<u64> = list_of_numbers().into_iter().collect();
+        for payment in 0..n {
+            black_box(check_fraud_kept(&risky, number(payment)));
+        }
+    }
+
+    #[track_memory(request)]
+    fn check_fraud_kept(risky: &HashSet<u64>, user: u64) -> bool {
+        observe_contents!("kept", risky);
+        (user..user + 40).any(|friend| risky.contains(&friend))
     }
 }

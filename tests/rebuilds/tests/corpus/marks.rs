@@ -1,7 +1,7 @@
 //! What the sources of the cases say about themselves: a comment behind each line that is to be found.
 //!
 //! `// REBUILT: reuse Vec<u64>` is a verdict and a collection; `// REBUILT: cache` leaves the collection open; `; no thread_local` behind it
-//! means that the advice must not name thread-locals. `// RETAINED` permits the note that a line's blocks are kept.
+//! means that the advice must not name thread-locals. `// RETAINED`: the note that a line's blocks are kept.
 
 /// One source file of cases.
 #[derive(Clone, Copy, Debug)]

@@ -79,12 +79,9 @@ pub(crate) fn compare(expected: &[Mark], found: &Findings) -> Vec<Wrong> {
     for mark in expected {
         let mut here = found.findings.iter().filter(|finding| is_at(&finding.line, mark));
         let Some(finding) = here.next() else {
-            // That blocks are kept may be said, and need not.
-            if mark.verdict != "retained" {
-                let waiting = found.not_enough.iter().find(|waiting| is_at(&waiting.line, mark));
-                let why = waiting.map(|waiting| format!("not enough: {} observed", waiting.iteration.observed));
-                wrong.push(Wrong::Missing(mark.clone(), why));
-            }
+            let waiting = found.not_enough.iter().find(|waiting| is_at(&waiting.line, mark));
+            let why = waiting.map(|waiting| format!("not enough: {} observed", waiting.iteration.observed));
+            wrong.push(Wrong::Missing(mark.clone(), why));
             continue;
         };
         let advice = format!("{}\n{}", finding.suggestion.explanation, finding.suggestion.code);
@@ -100,4 +97,28 @@ pub(crate) fn compare(expected: &[Mark], found: &Findings) -> Vec<Wrong> {
     let unexpected = found.findings.iter().filter(|finding| !is_expected(finding));
     wrong.extend(unexpected.map(|finding| Wrong::Unexpected(describe(finding))));
     wrong
+}
+
+/// Fails unless `compare` notices a line too many, one too few, and one that is found otherwise.
+pub(crate) fn notices_mistakes(expected: &[Mark], found: &Findings) {
+    let [first, rest @ ..] = expected else { return };
+    let changed = |change: fn(&mut Mark)| {
+        let mut marks = vec![first.clone()];
+        change(&mut marks[0]);
+        marks.extend_from_slice(rest);
+        compare(&marks, found)
+    };
+    assert!(matches!(compare(rest, found)[..], [Wrong::Unexpected(_)]));
+    assert!(matches!(
+        changed(|mark| mark.collection = Some("Rc"))[..],
+        [Wrong::Other(..)]
+    ));
+    assert!(matches!(
+        changed(|mark| mark.verdict = "retained")[..],
+        [Wrong::Other(..)]
+    ));
+    assert!(matches!(
+        changed(|mark| mark.line += 1)[..],
+        [Wrong::Missing(..), Wrong::Unexpected(_)]
+    ));
 }
