@@ -56,6 +56,7 @@ extern crate self as alloc_core;
 
 pub mod budget;
 pub mod carry;
+pub mod contents;
 mod control;
 pub mod findings;
 mod future;
@@ -261,6 +262,7 @@ pub mod __private {
     };
     pub use crate::budget::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
     pub use crate::budget::{RebuildCheck, check_rebuilds};
+    pub use crate::contents::{ContentSite, have_contents};
     pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]
     pub use crate::future::{TrackedStream, track_stream};

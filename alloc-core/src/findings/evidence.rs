@@ -52,12 +52,29 @@ pub(super) fn sentences(finding: &Finding, seen: &Seen, missed: Share) -> Vec<St
             AtOnce::Few { most } | AtOnce::Many { most } => format!("{} of them alive at once", most_alive(most)),
         });
     }
-    if let Some(making) = &seen.making
+    if let Some(making) = seen
+        .making
+        .as_ref()
+        .filter(|making| matches!(making, Making::Compile(_)))
         && finding.verdict == Verdict::CacheValue
     {
         sentences.push(format!(
             "{making} is made to be built once: what it is built from is seldom different"
         ));
+    }
+    if let Some(same) = seen.same_contents.filter(|same| same.of > 0) {
+        sentences.push(if same.hits == same.of {
+            format!(
+                "its contents were equal to those before in all {} comparisons of a sample",
+                count(same.of)
+            )
+        } else {
+            format!(
+                "its contents were equal to those before in {} of {} comparisons of a sample",
+                count(same.hits),
+                count(same.of)
+            )
+        });
     }
     let sizes = finding.final_bytes;
     if sizes.max > 0 {

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 
 use super::elements::Collection;
 use super::finding::{AtOnce, Growth, Share, Sizes};
+use super::nesting;
 use super::places::{PlaceId, Places};
 use super::statistics::{quantile, variation};
 use crate::model::{Counters, LoopSite, LoopStats, Snapshot, add_counters};
@@ -52,10 +53,32 @@ impl<'a> Group<'a> {
         self.sum(|site| site.blocks)
     }
 
-    /// At least: stacks of one line are not known to be taken in different iterations.
-    pub(super) fn presence(&self, observed: u64) -> Share {
-        let present = self.main.iter().map(|site| site.present).max().unwrap_or(0);
-        Share::new(present, observed)
+    /// Of the last observed iterations; of all of them, and at least, where a snapshot does not say in which of them each stack was.
+    pub(super) fn presence(&self, stats: &LoopStats) -> Share {
+        match self.in_recent() {
+            Some((present, _)) => Share::new(present, stats.recent),
+            None => Share::new(
+                self.main.iter().map(|site| site.present).max().unwrap_or(0),
+                stats.observed,
+            ),
+        }
+    }
+
+    /// In how many of the last observed iterations any of the stacks was, and in how many each was, summed.
+    fn in_recent(&self) -> Option<(u64, u64)> {
+        let words = self
+            .main
+            .iter()
+            .map(|site| site.recent.len())
+            .max()
+            .filter(|words| *words > 0)?;
+        let ones = |bits: &u32| u64::from(bits.count_ones());
+        let any = (0..words).map(|at| {
+            let bits = self.main.iter().filter_map(|site| site.recent.get(at));
+            ones(&bits.fold(0, |all, bits| all | bits))
+        });
+        let each = self.main.iter().flat_map(|site| site.recent.iter().map(ones));
+        Some((any.sum(), each.sum()))
     }
 
     pub(super) fn confinement(&self) -> Share {
@@ -88,7 +111,10 @@ impl<'a> Group<'a> {
         let usual_ones = self.main.iter().filter(usual).filter(is_one).count() as u64;
         if ones == self.main.len() {
             // Several stacks of one line, as in a recursion, may be as many instances; unless each has iterations of its own.
-            let are_alternatives = self.sum(|site| site.present) <= observed;
+            let are_alternatives = match self.in_recent() {
+                Some((any, each)) => any == each,
+                None => self.sum(|site| site.present) <= observed,
+            };
             return match usual_ones {
                 _ if are_alternatives => AtOnce::One,
                 0..=1 => AtOnce::One,
@@ -211,6 +237,14 @@ pub(super) fn of_loop<'a>(
 
 /// The sites of the outermost collection of a line: of those that lie in no other, the kind that weighs most.
 fn choose_main(group: &mut Group<'_>, places: &Places<'_>) {
+    let is_before = |site: &LoopSite, outer: &LoopSite| {
+        let set = HashSet::from([outer.context]);
+        site.blocks > 0 && freed_before(site, &set) as f64 >= INSIDE * site.blocks as f64
+    };
+    let is_element = |site: &LoopSite, outer: &LoopSite| {
+        let are_many = site.blocks >= nesting::ELEMENTS * outer.blocks;
+        site.context != outer.context && are_many && is_before(site, outer)
+    };
     let is_inside = |site: &LoopSite| {
         group.sites.iter().any(|outer| {
             let (holder, content) = (places.collection(outer.context), places.collection(site.context));
@@ -223,9 +257,12 @@ fn choose_main(group: &mut Group<'_>, places: &Places<'_>) {
                 return true;
             }
             let can_hold = holder.is_none_or(|collection| !collection.is_leaf());
-            let set = HashSet::from([outer.context]);
-            let is_before = site.blocks > 0 && freed_before(site, &set) as f64 >= INSIDE * site.blocks as f64;
-            outer.context != site.context && can_hold && is_before
+            // Of a kind, two that are freed one after the other may stand side by side, unless one has elements.
+            let is_content = || {
+                places.label(outer.context) != places.label(site.context)
+                    || group.sites.iter().any(|element| is_element(element, outer))
+            };
+            outer.context != site.context && can_hold && is_before(site, outer) && is_content()
         })
     };
     let mut outermost: Vec<&LoopSite> = group.sites.iter().filter(|site| !is_inside(site)).copied().collect();

@@ -13,11 +13,12 @@ use super::groups::{self, Group};
 use super::id;
 use super::nesting;
 use super::options::Options;
+use super::outside;
 use super::places::{PlaceId, Places};
 use super::rules::{self, ENOUGH, Judgement, Seen};
 use super::{advice, finding};
 use crate::ids::ScopeId;
-use crate::model::{Counters, LoopStats, Snapshot, add_counters};
+use crate::model::{Counters, LoopStats, Snapshot, add_counters, contents_built_at};
 use crate::report::fraction;
 
 /// What all loops say.
@@ -65,6 +66,7 @@ pub(super) fn judge(snapshot: &Snapshot, places: &mut Places<'_>, options: &Opti
     let mut foreign_lines: HashSet<PlaceId> = HashSet::new();
     for (scope, stats) in loops {
         let inside = places.inside(scope);
+        let stats = &outside::without_it(stats, scope, places);
         let whole = whole(snapshot, places, scope, stats, &inside);
         for draft in &mut drafts {
             let contexts = &draft.contexts;
@@ -92,7 +94,8 @@ pub(super) fn judge(snapshot: &Snapshot, places: &mut Places<'_>, options: &Opti
         let mut pending = tree.roots();
         while let Some(at) = pending.pop() {
             let members = tree.below(at);
-            let seen = see(&groups, at, &members, stats, &whole, places);
+            let mut seen = see(&groups, at, &members, stats, &whole, places);
+            seen.same_contents = same_contents(snapshot, &groups, at, &members, places);
             match rules::judge(&seen, options) {
                 Judgement::Found(verdict) if groups[at].is_own => {
                     let contexts: Vec<u32> = members
@@ -234,13 +237,15 @@ fn see(
     let churned = cost.freed_bytes as f64 / iterations + grown_elsewhere * confinement.value();
     Seen {
         observed: stats.observed,
-        presence: group.presence(stats.observed),
+        presence: group.presence(stats),
+        most_present: group.counters.total_allocations as f64 / iterations,
         confinement,
         crossed_await,
         crossed_threads,
         at_once: group.at_once(stats.observed),
         growth: group.growth(stats.observed),
         making: places.making(group.face()),
+        same_contents: None,
         has_capacity: group.collection.as_ref().is_none_or(Collection::keeps_its_block),
         is_of_nodes: group.collection.as_ref().is_some_and(Collection::is_of_nodes),
         alive: Share::new(group.counters.live_blocks, group.counters.total_allocations),
@@ -252,6 +257,38 @@ fn see(
         share_of_granted: fraction(cost.total_bytes, whole.counters.total_bytes)
             .max(fraction(cost.total_allocations, whole.counters.total_allocations)),
     }
+}
+
+/// What an observation of contents says of the collection that a group is: how often it was equal to the one before.
+fn same_contents(
+    snapshot: &Snapshot,
+    groups: &[Group<'_>],
+    at: usize,
+    members: &[usize],
+    places: &mut Places<'_>,
+) -> Option<Share> {
+    if snapshot.contents.is_empty() {
+        return None;
+    }
+    let group = &groups[at];
+    let kind = &group.collection.as_ref()?.name;
+    let scope = places.at(group.face())?.scope;
+    let line = places.code_line(group.face());
+    let others = groups.iter().enumerate().filter(|(other, group)| {
+        let is_kind = group.collection.as_ref().is_some_and(|other| other.name == *kind);
+        !members.contains(other) && is_kind
+    });
+    let mut next_line = None;
+    for (_, other) in others {
+        let other_scope = places.at(other.face()).map(|at| at.scope);
+        let other = places.code_line(other.face());
+        if other_scope == Some(scope) && other.file == line.file && other.line > line.line {
+            next_line = Some(next_line.map_or(other.line, |next: u32| next.min(other.line)));
+        }
+    }
+    let id = snapshot.scopes.get(scope)?.id;
+    let stats = contents_built_at(&snapshot.contents, kind, &line.file, line.line, next_line, id)?;
+    (stats.too_large == 0).then(|| Share::new(stats.equal_to_last, stats.compared))
 }
 
 /// Bytes per iteration that the line's blocks were granted when they grew on other lines. By observed iterations; 0 where the line's own figures

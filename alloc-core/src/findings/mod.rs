@@ -28,6 +28,7 @@ mod judge;
 mod making;
 mod nesting;
 mod options;
+mod outside;
 pub(crate) mod part;
 mod places;
 mod rules;

@@ -7,7 +7,7 @@
 use super::groups::Group;
 
 /// Blocks for each block around them that are taken for its elements.
-const ELEMENTS: u64 = 2;
+pub(super) const ELEMENTS: u64 = 2;
 
 /// For each group the one directly around it, if any. Never a circle.
 pub(super) fn parents(groups: &[Group<'_>]) -> Vec<Option<usize>> {

@@ -12,7 +12,7 @@ use super::making::Making;
 use crate::ids::ScopeNodeId;
 use crate::model::Snapshot;
 use crate::report::{Conduits, Enclosing, Folder};
-use crate::symbolize::Own;
+use crate::symbolize::{Origin, Own, without_generics};
 
 /// A line, whatever it builds: contexts of one are judged together.
 pub(super) type PlaceId = u32;
@@ -144,6 +144,29 @@ impl<'a> Places<'a> {
     pub(super) fn label(&self, context: u32) -> Option<&str> {
         let line = &self.folder.lines()[self.at(context)?.line];
         line.collection.as_deref()
+    }
+
+    /// The part of a context's stack inside the loop of `scope`, by its frames; `None` when it is not known where the loop begins.
+    pub(super) fn stack_inside(&self, context: u32, scope: usize) -> Option<&[u32]> {
+        let stack = self.snapshot.contexts.get(context as usize)?.stack?;
+        let frames = &self.snapshot.stacks.get(stack as usize)?.frames;
+        let scope = self.snapshot.scopes.get(scope)?;
+        // A loop is named after its function, its keyword and its line.
+        let function = scope
+            .name
+            .rsplit("::")
+            .find(|part| !part.contains('@'))
+            .unwrap_or_default();
+        self.folder.inside(frames, |symbol, origin| match origin {
+            // The poll of a tracked future: what is outside of it is the runtime's.
+            Origin::Tracker => symbol.file.ends_with("src/future.rs") && symbol.function.contains("poll"),
+            Origin::User => {
+                let is_file = !scope.file.is_empty() && symbol.file.ends_with(&scope.file);
+                let name = without_generics(&symbol.function);
+                is_file && symbol.line >= scope.line && name.rsplit("::").next() == Some(function)
+            }
+            _ => false,
+        })
     }
 
     /// How a context comes to be built.

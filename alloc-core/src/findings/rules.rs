@@ -29,12 +29,17 @@ const STILL_ALIVE: f64 = 0.9;
 pub(super) struct Seen {
     pub(super) observed: u64,
     pub(super) presence: Share,
+    /// Allocations for each iteration, exactly: no more iterations than that can have built it. What was observed may be what only the first
+    /// iterations do.
+    pub(super) most_present: f64,
     pub(super) confinement: Share,
     pub(super) crossed_await: u64,
     pub(super) crossed_threads: u64,
     pub(super) at_once: AtOnce,
     pub(super) growth: Option<Growth>,
     pub(super) making: Option<Making>,
+    /// Comparisons of contents that found them equal, of all, by an observation in the source.
+    pub(super) same_contents: Option<Share>,
     /// A tree or a list of nodes.
     pub(super) is_of_nodes: bool,
     /// It has a `with_capacity`, as far as known.
@@ -65,6 +70,12 @@ impl Seen {
     pub(super) fn crosses(&self) -> bool {
         let crossed = self.crossed_await.max(self.crossed_threads);
         crossed > 0 && crossed as f64 >= CROSSING * self.confinement.of as f64
+    }
+
+    /// Seldom other than the one before, if ever: a value to be kept, and replaced when it changes.
+    pub(super) fn has_same_contents(&self) -> bool {
+        self.same_contents
+            .is_some_and(|same| same.of >= ENOUGH && same.lower_bound > PRESENT)
     }
 
     fn is_confined(&self) -> bool {
@@ -119,7 +130,7 @@ pub(super) fn judge(seen: &Seen, options: &Options) -> Judgement {
 
 /// The verdict if what was seen is typical.
 fn verdict(seen: &Seen, options: &Options) -> Option<Verdict> {
-    if seen.presence.value() <= PRESENT {
+    if seen.presence.value() <= PRESENT || seen.most_present <= PRESENT {
         return None;
     }
     if seen.is_retained(options) {
@@ -134,6 +145,7 @@ fn verdict(seen: &Seen, options: &Options) -> Option<Verdict> {
     Some(match (&seen.making, seen.at_once) {
         // Its contents depend on what it is compiled from, and that is written in the source, as a rule.
         (Some(Making::Compile(_)), _) => Verdict::CacheValue,
+        _ if seen.has_same_contents() => Verdict::CacheValue,
         // Nobody can empty a document and read the next one into it.
         (Some(Making::Parse(_)), _) => Verdict::Pool,
         _ if seen.crosses() => Verdict::Pool,

@@ -359,12 +359,13 @@ mod tests {
                 freed_before,
                 ..LoopSite::default()
             };
-            let (iterations, observed, suspended, moved, missed_events) = (1, 1, 0, 0, 0);
+            let (iterations, observed, recent, suspended, moved, missed_events) = (1, 1, 1, 0, 0, 0);
             let (scope, sites) = (ScopeNodeId(scope), vec![site]);
             vec![LoopStats {
                 scope,
                 iterations,
                 observed,
+                recent,
                 suspended,
                 moved,
                 missed_events,

@@ -30,6 +30,7 @@ pub(crate) fn empty() -> Snapshot {
         modules: Vec::new(),
         budgets: Vec::new(),
         loops: Vec::new(),
+        contents: Vec::new(),
         tracker: TrackerStats::default(),
     }
 }

@@ -4,6 +4,7 @@
 //! anything outside the run that wrote them: a frame is a module and an offset.
 #![forbid(unsafe_code)]
 
+mod contents;
 mod diff;
 mod error;
 mod file;
@@ -14,6 +15,7 @@ mod iterations;
 use serde::{Deserialize, Serialize};
 
 pub use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
+pub use contents::{ContentStats, contents_built_at};
 pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange};
 pub use error::Error;
 pub use iterations::{FreedBefore, LoopSite, LoopStats, Temporaries};
@@ -64,6 +66,9 @@ pub struct Snapshot {
     /// What was seen of iterations, one entry for every loop that had one observed.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub loops: Vec<LoopStats>,
+    /// What `observe_contents!` saw, one entry for each place and path of scopes, in the order of the source.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub contents: Vec<ContentStats>,
     /// What the tracker itself holds and lost.
     pub tracker: TrackerStats,
 }

@@ -221,6 +221,20 @@ impl<'a> Folder<'a> {
             .collect()
     }
 
+    /// The part of a stack that lies inside the outermost frame of which `is_edge` is true, that frame included.
+    pub(crate) fn inside<'s>(&self, stack: &'s [u32], is_edge: impl Fn(&Symbol, Origin) -> bool) -> Option<&'s [u32]> {
+        let has_edge = |&at: &u32| {
+            let symbols = self.frames.get(at as usize).map_or(&[][..], |frame| &frame.symbols);
+            let origins = self.origins.get(at as usize).map_or(&[][..], Vec::as_slice);
+            symbols
+                .iter()
+                .zip(origins)
+                .any(|(symbol, &origin)| is_edge(symbol, origin))
+        };
+        let outermost = stack.iter().rposition(has_edge)?;
+        Some(&stack[..=outermost])
+    }
+
     /// What to tell the reader about names, if anything.
     pub(crate) fn note(&self) -> Option<&'static str> {
         match self.names {

@@ -302,6 +302,7 @@ pub(super) fn payments() -> Snapshot {
         }],
         budgets: Vec::new(),
         loops: Vec::new(),
+        contents: Vec::new(),
         tracker: TrackerStats {
             tracker_bytes: 1_300_000,
             tracker_bytes_limit: 256 << 20,

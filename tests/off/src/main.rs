@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use alloc_core::{Snapshot, TrackingAllocator, scope, track_memory, tracked};
+use alloc_core::{Snapshot, TrackingAllocator, observe_contents, scope, track_memory, tracked};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
@@ -53,6 +53,8 @@ fn main() -> ExitCode {
     let add = tracked!(|n: u32| n + Marked(RefCell::new(0)).add());
     let kept = sync(10);
     let _anonymous = scope!();
+    observe_contents!(&kept);
+    observe_contents!("kept", &kept);
     assert_eq!((add(1), kept.len(), Marked::skipped()), (2, 10, 3));
     let snapshot = Snapshot::take().expect("the allocator is installed");
     let named: Vec<_> = snapshot
@@ -61,10 +63,11 @@ fn main() -> ExitCode {
         .filter(|scope| !scope.file.is_empty())
         .map(|scope| &scope.name)
         .collect();
+    let contents = &snapshot.contents;
     let sizes = (size_of_val(&wait([0; 100])), size_of_val(&wait_plainly([0; 100])));
-    if !named.is_empty() || sizes.0 != sizes.1 {
+    if !named.is_empty() || !contents.is_empty() || sizes.0 != sizes.1 {
         eprintln!(
-            "built with the feature `tracking`: scopes {named:?}, a future of {} bytes for {}",
+            "built with the feature `tracking`: scopes {named:?}, contents {contents:?}, a future of {} bytes for {}",
             sizes.0, sizes.1
         );
         return ExitCode::FAILURE;

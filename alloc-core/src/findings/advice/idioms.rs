@@ -29,6 +29,31 @@ pub(super) fn compile(compiled: &Compiled) -> Suggestion {
     }
 }
 
+pub(super) fn same(about: &About<'_>) -> Suggestion {
+    let (type_name, variable, each) = (about.type_name(), about.variable(), about.noun);
+    let explanation = if about.is_loop() {
+        format!(
+            "It holds the same in nearly every {each}. Build it once, above the loop at {}, and only read it inside; where it changes, build it anew there.",
+            about.loop_place
+        )
+    } else {
+        format!(
+            "It holds the same in nearly every {each}. Build it once and share it: a `LazyLock` if it never changes, else an `Arc` in the state that is \
+             replaced when the data do."
+        )
+    };
+    let code = if about.is_loop() {
+        format!("let {variable}: {type_name} = build(); // above the loop")
+    } else {
+        format!(
+            "static SHARED: RwLock<Option<Arc<{type_name}>>> = RwLock::new(None);\n\
+             let {variable} = SHARED.read().unwrap().clone(); // an `Arc`: nothing is copied\n\
+             *SHARED.write().unwrap() = Some(Arc::new(build())); // when the data change"
+        )
+    };
+    Suggestion { explanation, code }
+}
+
 pub(super) fn parse(parser: &str, noun: &str) -> Suggestion {
     let of_serde = !matches!(parser, "quick_xml");
     Suggestion {

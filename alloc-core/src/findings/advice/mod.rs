@@ -45,6 +45,7 @@ pub(super) fn suggestion(finding: &Finding, seen: &Seen) -> Suggestion {
         (Verdict::Retained, _) => retained(&about),
         (Verdict::ReserveCapacity, _) => reserve::suggestion(&about),
         (Verdict::CacheValue, Some(Making::Compile(compiled))) => idioms::compile(compiled),
+        (Verdict::CacheValue, _) => idioms::same(&about),
         (_, Some(Making::Parse(parser))) => idioms::parse(parser, about.noun),
         (_, Some(Making::Clone)) => idioms::clone(&about),
         (_, Some(Making::Copy)) => idioms::copy(&about),

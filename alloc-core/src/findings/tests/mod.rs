@@ -2,7 +2,9 @@
 #![forbid(unsafe_code)]
 
 mod baselines;
+mod contents;
 mod nesting;
+mod outside;
 mod parts;
 mod texts;
 mod verdicts;
@@ -68,6 +70,7 @@ impl World {
             scope: ScopeNodeId(scope),
             iterations: 10 * observed,
             observed,
+            recent: 0,
             suspended: 0,
             moved: 0,
             missed_events: 0,
