@@ -285,7 +285,7 @@ fn clones_are_shared_and_named_where_they_are_asked_for() {
 }
 
 /// Brackets close what they open, outside of comments and texts; statements end.
-fn looks_like_rust(code: &str) -> bool {
+pub(super) fn looks_like_rust(code: &str) -> bool {
     let mut open = Vec::new();
     for line in code.lines() {
         let line = line.split("//").next().unwrap_or_default();
