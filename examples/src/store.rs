@@ -82,8 +82,8 @@ impl Store {
         Ok(table.get(user_id)?.is_some_and(|fields| fields.value().1))
     }
 
-    /// `GET`: the cached value, unless it has expired at `now_ms`.
-    pub fn get_cached(&self, key: &str, now_ms: u64) -> Fallible<Option<String>> {
+    /// `GET`: reads the cached value where it lies, unless it has expired at `now_ms`.
+    pub fn with_cached<R>(&self, key: &str, now_ms: u64, read: impl FnOnce(&str) -> R) -> Fallible<Option<R>> {
         let table = match self.database.begin_read()?.open_table(CACHE) {
             Err(TableError::TableDoesNotExist(_)) => return Ok(None),
             table => table?,
@@ -91,7 +91,7 @@ impl Store {
         let entry = table.get(key)?;
         Ok(entry.and_then(|entry| {
             let (expires_at_ms, value) = entry.value();
-            (now_ms < expires_at_ms).then(|| value.to_owned())
+            (now_ms < expires_at_ms).then(|| read(value))
         }))
     }
 
@@ -136,15 +136,16 @@ mod tests {
     fn a_cached_value_is_gone_at_its_expiry() {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let store = Store::create([]).unwrap();
-        assert_eq!(store.get_cached("list", 0).unwrap(), None, "nothing was ever cached");
+        let cached = |now_ms| store.with_cached("list", now_ms, str::to_owned).unwrap();
+        assert_eq!(cached(0), None, "nothing was ever cached");
         runtime
             .block_on(store.set_cached("list", 1_000, "first".to_owned()))
             .unwrap();
-        assert_eq!(store.get_cached("list", 999).unwrap().as_deref(), Some("first"));
-        assert_eq!(store.get_cached("list", 1_000).unwrap(), None);
+        assert_eq!(cached(999).as_deref(), Some("first"));
+        assert_eq!(cached(1_000), None);
         runtime
             .block_on(store.set_cached("list", 2_000, "second".to_owned()))
             .unwrap();
-        assert_eq!(store.get_cached("list", 1_000).unwrap().as_deref(), Some("second"));
+        assert_eq!(cached(1_000).as_deref(), Some("second"));
     }
 }

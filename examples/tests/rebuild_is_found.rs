@@ -49,11 +49,8 @@ fn check(variant: Variant) {
     match (variant, findings.findings.as_slice()) {
         (Variant::Rebuild, [finding]) => {
             let found = &finding.line;
-            assert_eq!(
-                (found.file.as_str(), found.line),
-                ("examples/src/fraud/rebuild.rs", line),
-                "{findings}"
-            );
+            assert!(found.file.ends_with("examples/src/fraud/rebuild.rs"), "{findings}");
+            assert_eq!(found.line, line, "{findings}");
             assert_eq!(finding.verdict, Verdict::ReuseInstance, "{findings}");
             assert_eq!(found.collection.as_deref(), Some("HashSet<String>"), "{findings}");
         }

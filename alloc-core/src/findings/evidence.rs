@@ -17,9 +17,14 @@ pub(super) fn sentences(finding: &Finding, seen: &Seen, missed: Share) -> Vec<St
     let mut sentences = Vec::new();
     let presence = finding.presence;
     sentences.push(format!(
-        "built in {} of {} observed {nouns}, so in at least {} of all, with 95 % confidence",
+        "built in {} of {} {}{nouns}, so in at least {} of all, with 95 % confidence",
         count(presence.hits),
         count(presence.of),
+        if presence.of == finding.iteration.seen {
+            ""
+        } else {
+            "observed "
+        },
         percent(presence.lower_bound)
     ));
     let confinement = finding.confinement;

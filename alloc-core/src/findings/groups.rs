@@ -33,6 +33,8 @@ pub(super) struct Group<'a> {
     /// Sites of the outermost collection.
     pub(super) main: Vec<&'a LoopSite>,
     pub(super) collection: Option<Collection>,
+    /// Allocations of all contexts of the line that build the outermost collection. Exact.
+    made: u64,
 }
 
 impl<'a> Group<'a> {
@@ -53,15 +55,35 @@ impl<'a> Group<'a> {
         self.sum(|site| site.blocks)
     }
 
-    /// Of the last observed iterations; of all of them, and at least, where a snapshot does not say in which of them each stack was.
-    pub(super) fn presence(&self, stats: &LoopStats) -> Share {
-        match self.in_recent() {
+    /// Of all `iterations` where what was observed to be one block in each that makes any can be counted exactly. Else of the last
+    /// observed ones; of all of these, and at least, where a snapshot does not say in which of them each stack was.
+    ///
+    /// The first iterations are observed most often, and of a service they are the least typical ones.
+    pub(super) fn presence(&self, stats: &LoopStats, iterations: u64) -> Share {
+        let observed = match self.in_recent() {
             Some((present, _)) => Share::new(present, stats.recent),
             None => Share::new(
                 self.main.iter().map(|site| site.present).max().unwrap_or(0),
                 stats.observed,
             ),
+        };
+        let all = Share::new(self.made.min(iterations), iterations);
+        if self.is_one_each() && all.lower_bound > observed.lower_bound {
+            all
+        } else {
+            observed
         }
+    }
+
+    /// True when each observed iteration that built any made one block, and allocations count nothing else.
+    fn is_one_each(&self) -> bool {
+        let is_alone = self.in_recent().is_some_and(|(any, each)| any == each);
+        let is_table = self
+            .collection
+            .as_ref()
+            .is_some_and(|collection| collection.name.starts_with("Hash"));
+        let grows_by_allocating = is_table && self.sum(|site| site.growths) > 0;
+        is_alone && !grows_by_allocating && self.sum(|site| site.allocations) == self.sum(|site| site.present)
     }
 
     /// In how many of the last observed iterations any of the stacks was, and in how many each was, summed.
@@ -214,6 +236,7 @@ pub(super) fn of_loop<'a>(
                 sites: Vec::new(),
                 main: Vec::new(),
                 collection: None,
+                made: 0,
             });
             groups.len() - 1
         });
@@ -230,6 +253,10 @@ pub(super) fn of_loop<'a>(
     groups.retain(|group| !group.sites.is_empty());
     for group in &mut groups {
         choose_main(group, places);
+        let label = places.label(group.face());
+        let made = group.contexts.iter().filter(|context| places.label(**context) == label);
+        let counters = made.filter_map(|context| Some(snapshot.contexts.get(*context as usize)?.counters));
+        group.made = counters.map(|counters| counters.total_allocations).sum();
     }
     groups.sort_by_key(|group| (u64::MAX - group.counters.total_bytes, group.place));
     groups

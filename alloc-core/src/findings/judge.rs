@@ -237,7 +237,7 @@ fn see(
     let churned = cost.freed_bytes as f64 / iterations + grown_elsewhere * confinement.value();
     Seen {
         observed: stats.observed,
-        presence: group.presence(stats),
+        presence: group.presence(stats, whole.iteration.seen),
         most_present: group.counters.total_allocations as f64 / iterations,
         confinement,
         crossed_await,

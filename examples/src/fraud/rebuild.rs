@@ -50,19 +50,22 @@ impl RebuildCheck {
             store, clock, expiry, ..
         } = &self.source;
 
-        let Some(list) = store.get_cached("risky_users", clock.now_ms())? else {
-            self.misses.fetch_add(1, Relaxed);
-            let rows = store.active_risky_users()?;
-            let risky_set: HashSet<String> = rows.into_iter().map(|row| row.user_id).collect();
-            let list = serde_json::to_string(&risky_set)?;
-            store
-                .set_cached("risky_users", clock.now_ms() + millis(*expiry), list)
-                .await?;
-            return Ok(risky_set.contains(user_id));
-        };
+        let cached = store.with_cached("risky_users", clock.now_ms(), |list| {
+            let risky_set = HashSet::<String>::from_iter(from_str::<Vec<_>>(list)?);
+            Fallible::Ok(risky_set.contains(user_id))
+        })?;
+        if let Some(is_risky) = cached {
+            self.hits.fetch_add(1, Relaxed);
+            return is_risky;
+        }
 
-        self.hits.fetch_add(1, Relaxed);
-        let risky_set = HashSet::<String>::from_iter(from_str::<Vec<_>>(&list)?);
+        self.misses.fetch_add(1, Relaxed);
+        let rows = store.active_risky_users()?;
+        let risky_set: HashSet<String> = rows.into_iter().map(|row| row.user_id).collect();
+        let list = serde_json::to_string(&risky_set)?;
+        store
+            .set_cached("risky_users", clock.now_ms() + millis(*expiry), list)
+            .await?;
         Ok(risky_set.contains(user_id))
     }
 
