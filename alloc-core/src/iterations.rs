@@ -9,7 +9,7 @@ use core::iter::FusedIterator;
 use crate::record::enter::{self, ScopeGuard};
 use crate::record::scope::ScopeSite;
 
-/// See [`iterations!`](crate::iterations).
+/// See [`iterations!`](crate::iterations!).
 pub struct Iterations<I> {
     site: &'static ScopeSite,
     items: I,

@@ -130,8 +130,7 @@ impl Row {
 #[derive(Default)]
 #[repr(C, align(64))]
 pub(crate) struct NodeRow {
-    /// 1 while a call of this node is on this thread's stack: with it the next call is recursive. `observe::NEXT` when the next call is to
-    /// be observed.
+    /// 1 while a call of this node is on this thread's stack: with it the next call is recursive.
     pub(crate) open: Counter,
     /// Calls begun, recursive ones included.
     pub(crate) entered: Counter,
@@ -156,7 +155,7 @@ pub(crate) struct NodeRow {
     pub(crate) row: AtomicPtr<Row>,
     /// What this node and the thread mix into the keys of the thread's site cache.
     pub(crate) salt: Counter,
-    /// How many calls have to be entered until another one is observed.
+    /// Calls that have to be entered before another one is observed.
     pub(crate) observe_at: Counter,
     pub(crate) context: AtomicU32,
     /// 0 until the row's first use.

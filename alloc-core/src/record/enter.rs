@@ -127,7 +127,7 @@ fn enter_slowly(site: &'static ScopeSite) -> Frame {
         return Frame::NOTHING;
     };
     row.entered.add(1);
-    let is_due = observe::take_due(thread, row);
+    let is_due = observe::is_due(thread, row);
     let frame = Frame::push(thread, row);
     if is_due {
         frame.observe();
@@ -320,7 +320,6 @@ impl CallState {
             return Frame::push_part(thread, row);
         }
         // LIMIT: polled inside another call of its own node (or too deep), the call has no figures for this poll.
-        observe::put_off(row);
         let frame = Frame::push(thread, row);
         frame.set_waiting(self.waiting);
         if let Some(handle) = self.observation() {

@@ -444,7 +444,7 @@ impl Entered {
     pub(super) fn end_call(&self, figures: &Figures, own_bytes: i64, net: i64) {
         let row = self.row;
         row.completed.add(1);
-        observe::due_again(row);
+        observe::look_ahead(self.thread, row);
         if figures.allocations != 0 || figures.bytes != 0 {
             row.allocations.add(figures.allocations);
             row.bytes.add(figures.bytes);

@@ -417,6 +417,16 @@ pub(super) fn target(thread: &'static ThreadState, site: &'static ScopeSite) -> 
     Some(row)
 }
 
+/// The next time the row's scope is entered it is looked up again, the rare way.
+#[cold]
+pub(super) fn forget_target(thread: &ThreadState, row: &NodeRow) {
+    for slot in &thread.scopes {
+        if ptr::eq(slot.row.load(Ordering::Relaxed), row) {
+            slot.key.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Empties the cache of an ended thread: its rows go to others.
 pub(crate) fn forget_scopes(slots: &[ScopeSlot]) {
     for slot in slots {

@@ -6,7 +6,7 @@
 //! rare path of the gate, and `gate::unusual` tells the functions below. All other iterations pay nothing per event.
 //! Besides, each thread opens a *window* now and then, in which its next allocations are observed wherever they are made.
 //!
-//! - `scope::make_node_row` and `due_again` say that the next call of a row is to be observed; `frame` begins, leaves, resumes and ends
+//! - `prepare` and `look_ahead` say when a call of a row is to be observed; `enter` asks, and `frame` begins, leaves, resumes and ends
 //!   the observation with the call. Between the polls of an async call it waits in the call's entry in `waiting`.
 //! - `iteration` is what is kept while one runs, `table` the blocks of it, `sums` what observed iterations come to.
 //!
@@ -63,45 +63,33 @@ fn observing() -> Observing {
     }
 }
 
-/// `NodeRow::open` of a row whose next call is to be observed.
-pub(super) const NEXT: u64 = 2;
 /// `NodeRow::observe_at` of a row whose calls are no iterations.
 const NEVER: u64 = u64::MAX;
+/// Calls until another attempt when too many are observed.
+const PATIENCE: u64 = 16;
 
 /// A row of a node of `kind` was made.
 pub(super) fn prepare(row: &NodeRow, kind: ScopeKind) {
     let is_loop = matches!(kind, ScopeKind::Request | ScopeKind::Loop);
-    if is_loop && observing() != Observing::None {
-        row.observe_at.set(0);
-        row.open.set(NEXT);
-    } else {
-        row.observe_at.set(NEVER);
-    }
+    let is_wanted = is_loop && observing() != Observing::None;
+    row.observe_at.set(if is_wanted { 0 } else { NEVER });
 }
 
 /// A call of the row has ended: when enough have been entered since the last one that was observed, the next one is.
+///
+/// PERF: asked here and not on entry, where it would cost calls without events, too.
 #[inline(always)]
-pub(super) fn due_again(row: &NodeRow) {
+pub(super) fn look_ahead(thread: &ThreadState, row: &NodeRow) {
     if row.entered.get() >= row.observe_at.get() {
-        row.open.set(NEXT);
+        scope::forget_target(thread, row);
     }
 }
 
-/// True when the call that is about to begin is to be observed; says so once.
-pub(super) fn take_due(thread: &ThreadState, row: &NodeRow) -> bool {
-    if row.open.get() == NEXT {
-        row.open.set(0);
-        return true;
-    }
-    row.open.get() == 0 && row.observe_at.get() != NEVER && thread.observes_all()
-}
-
-/// A later poll of a call found its row due for the *next* call: puts it off until some call of the row ends.
-pub(super) fn put_off(row: &NodeRow) {
-    if row.open.get() == NEXT {
-        row.open.set(0);
-        row.observe_at.set(0);
-    }
+/// True when the call that is about to begin, and is counted in `entered` already, is to be observed.
+pub(super) fn is_due(thread: &ThreadState, row: &NodeRow) -> bool {
+    let at = row.observe_at.get();
+    // A call inside one of the same node is a part of it.
+    at != NEVER && row.open.get() == 0 && (row.entered.get() > at || thread.observes_all())
 }
 
 /// How many calls to let pass until the next one is observed, when `observed` have been: all of the first, then ever fewer, at random, so
@@ -120,11 +108,18 @@ fn gap(thread: &ThreadState, observed: u64) -> u64 {
 #[cold]
 pub(super) fn begin(thread: &ThreadState, row: &NodeRow) -> Option<Handle> {
     let node = row.node.load(Ordering::Relaxed);
-    let observed = scope::node_info(node).map_or(0, |info| info.observed.get());
-    row.observe_at.set(row.entered.get() + gap(thread, observed));
-    let handle = pool::take(node)?;
-    enter(thread, handle);
-    Some(handle)
+    let handle = pool::take(node);
+    let gap = match handle {
+        Some(_) => gap(thread, scope::node_info(node).map_or(0, |info| info.observed.get())),
+        None => PATIENCE,
+    };
+    row.observe_at.set(row.entered.get() + gap - 1);
+    if gap == 1 {
+        // The very next one, which may begin before any call ends.
+        scope::forget_target(thread, row);
+    }
+    enter(thread, handle?);
+    handle
 }
 
 /// The call goes on on `thread`. False when its observation was given up meanwhile.

@@ -1,7 +1,7 @@
 //! The observations that exist: a few, lent to one iteration after another.
 //!
 //! Record side. Each is free, running (its call is on a thread's stack) or waiting (its call is between two polls). When all are lent, one
-//! that waits may be taken away: its call may never go on, or go on for days (a connection). Cost: cold; a few atomic operations.
+//! that has waited for long may be taken away: its call may never go on, or go on for days (a connection). Cost: cold; a few atomic operations.
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -37,8 +37,11 @@ const WAITING: u32 = 2;
 /// State in the low two bits, and how often it was lent above.
 static STATES: [AtomicU32; MAX] = [const { AtomicU32::new(FREE) }; MAX];
 static ITERATIONS: [Lazy<Iteration>; MAX] = [const { Lazy::new() }; MAX];
-/// Where to look first for one that can be taken away.
-static NEXT_VICTIM: AtomicU32 = AtomicU32::new(0);
+/// Attempts to get one so far, and what they were when each was lent.
+static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
+static LENT_AT: [AtomicU32; MAX] = [const { AtomicU32::new(0) }; MAX];
+/// Attempts before one that waits may be taken away: most requests are over by then, even if a hundred of them wait at once.
+const OLD: u32 = 256;
 
 const ROUNDS: u32 = 1 << 24;
 
@@ -58,7 +61,9 @@ fn exchange(place: usize, from: u32, to: u32) -> bool {
 
 /// An observation for a call of `node`, empty and running.
 pub(super) fn take(node: u32) -> Option<Handle> {
-    let place = take_free().or_else(take_waiting)?;
+    let now = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
+    let place = take_free().or_else(|| take_waiting(now))?;
+    LENT_AT.get(place)?.store(now, Ordering::Relaxed);
     // SAFETY: zero is a valid Iteration: all its fields are atomics of integers.
     let made = unsafe { ITERATIONS.get(place)?.get_or_make(1) };
     let round = STATES.get(place)?.load(Ordering::Relaxed) >> 2;
@@ -82,11 +87,11 @@ fn take_free() -> Option<usize> {
     })
 }
 
-fn take_waiting() -> Option<usize> {
-    let first = NEXT_VICTIM.fetch_add(1, Ordering::Relaxed) as usize;
-    (0..MAX).map(|step| (first + step) % MAX).find(|&place| {
+fn take_waiting(attempt: u32) -> Option<usize> {
+    (0..MAX).find(|&place| {
+        let lent_at = LENT_AT.get(place).map_or(attempt, |at| at.load(Ordering::Relaxed));
         let now = STATES.get(place).map_or(RUNNING, |state| state.load(Ordering::Relaxed));
-        now & 3 == WAITING && exchange(place, now, word((now >> 2) + 1, RUNNING))
+        attempt.wrapping_sub(lent_at) > OLD && now & 3 == WAITING && exchange(place, now, word((now >> 2) + 1, RUNNING))
     })
 }
 
