@@ -268,6 +268,8 @@ fn choose_main(group: &mut Group<'_>, places: &Places<'_>) {
         let set = HashSet::from([outer.context]);
         site.blocks > 0 && freed_before(site, &set) as f64 >= INSIDE * site.blocks as f64
     };
+    // What is kept and grows once holds what is built each time, and is no instance of it.
+    let is_as_present = |site: &LoopSite, outer: &LoopSite| 2 * outer.present >= site.present;
     let is_element = |site: &LoopSite, outer: &LoopSite| {
         let are_many = site.blocks >= nesting::ELEMENTS * outer.blocks;
         site.context != outer.context && are_many && is_before(site, outer)
@@ -277,6 +279,7 @@ fn choose_main(group: &mut Group<'_>, places: &Places<'_>) {
             let (holder, content) = (places.collection(outer.context), places.collection(site.context));
             // Of one line, what a type names is its content, also when only a part of it gets there.
             if let (Some(holder), Some(content)) = (&holder, &content)
+                && is_as_present(site, outer)
                 && holder.names(content)
                 && holder != content
                 && !content.names(holder)

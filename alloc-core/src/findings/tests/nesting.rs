@@ -261,3 +261,28 @@ fn of_one_line_what_a_type_names_is_its_content_wherever_it_ends() {
     assert_eq!(finding.line.collection.as_deref(), Some("HashMap<String, Vec<u64>>"));
     assert_eq!(finding.verdict, Verdict::ReuseInstance);
 }
+
+#[test]
+fn what_is_put_into_a_kept_collection_is_a_finding_of_its_own() {
+    let mut world = World::new();
+    let requests = world.requests(N);
+    let line = ("log", "APP/src/log.rs", 20);
+    let push = (
+        "push<alloc::string::String, alloc::alloc::Global>",
+        "LIB/alloc/src/vec/mod.rs",
+        2500,
+    );
+    // The list grows in the first request, and is emptied in each.
+    let kept = world.context(requests, &[RAW_VEC, push, line], churned(1, 96));
+    world.site(
+        requests,
+        LoopSite {
+            confined: 0,
+            ..steady(kept, 1, 96)
+        },
+    );
+    world.rebuilt(requests, &[STRING, line], 100);
+    let finding = world.finding();
+    assert_eq!(finding.line.collection.as_deref(), Some("String"));
+    assert_eq!(finding.verdict, Verdict::ReuseInstance);
+}

@@ -87,6 +87,7 @@ static CASES: &[Case] = cases! {
         small_letters { bad, fixed }
         hex { bad, fixed }
         paths { bad, fixed }
+        list_kept { bad, fixed }
     }
     parsing {
         expression { bad, fixed }

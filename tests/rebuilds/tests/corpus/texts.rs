@@ -306,3 +306,39 @@ pub(crate) mod paths {
             .is_some_and(|parent| parent.ends_with("documents"))
     }
 }
+
+/// Texts in a list that is kept; the texts are not.
+pub(crate) mod list_kept {
+    use super::*;
+
+    pub(crate) fn bad(n: u64) {
+        let lines: Vec<String> = (0..50).map(line).collect();
+        let mut parts = Vec::new();
+        for request in 0..n {
+            black_box(longest(&lines[request as usize % lines.len()], &mut parts));
+        }
+    }
+
+    #[track_memory(request)]
+    fn longest(line: &str, parts: &mut Vec<String>) -> usize {
+        parts.clear();
+        for part in line.split(',') {
+            parts.push(part.to_owned()); // REBUILT: pool String
+        }
+        let longest = parts.iter().map(String::len).max().unwrap_or(0);
+        parts.clear();
+        longest
+    }
+
+    pub(crate) fn fixed(n: u64) {
+        let lines: Vec<String> = (0..50).map(line).collect();
+        for request in 0..n {
+            black_box(longest_borrowed(&lines[request as usize % lines.len()]));
+        }
+    }
+
+    #[track_memory(request)]
+    fn longest_borrowed(line: &str) -> usize {
+        line.split(',').map(str::len).max().unwrap_or(0)
+    }
+}
