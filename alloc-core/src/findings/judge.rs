@@ -245,6 +245,7 @@ fn see(
         at_once: group.at_once(stats.observed),
         growth: group.growth(stats.observed),
         making: places.making(group.face()),
+        is_of_dependency: places.is_of_dependency(group.face()),
         same_contents: None,
         has_capacity: group.collection.as_ref().is_none_or(Collection::keeps_its_block),
         is_of_nodes: group.collection.as_ref().is_some_and(Collection::is_of_nodes),

@@ -148,6 +148,16 @@ impl Making {
     }
 }
 
+/// True when a dependency builds it for itself: what the own line calls is a function of one, and no method of a standard collection, and
+/// no constructor or parser that is known.
+pub(super) fn is_of_dependency(frames: &[(&Symbol, Origin)]) -> bool {
+    let called = frames.iter().rev().find(|(symbol, origin)| {
+        *origin == Origin::Dependency || *origin == Origin::Std && belongs_to_collection(symbol)
+    });
+    let is_known = matches!(Making::of(frames), Some(Making::Compile(_) | Making::Parse(_)));
+    called.is_some_and(|(_, origin)| *origin == Origin::Dependency) && !is_known
+}
+
 /// A frame below the line.
 struct Below {
     origin: Origin,

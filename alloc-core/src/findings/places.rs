@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use super::elements::Collection;
 use super::finding::CodeLine;
-use super::making::Making;
+use super::making::{self, Making};
 use crate::ids::ScopeNodeId;
 use crate::model::Snapshot;
 use crate::report::{Conduits, Enclosing, Folder};
@@ -179,6 +179,13 @@ impl<'a> Places<'a> {
         let making = Making::of(&self.folder.below_line(frames));
         self.making.insert(stack, making.clone());
         making
+    }
+
+    /// True when a dependency builds it for itself.
+    pub(super) fn is_of_dependency(&self, context: u32) -> bool {
+        let context = self.snapshot.contexts.get(context as usize);
+        let stack = context.and_then(|context| self.snapshot.stacks.get(context.stack? as usize));
+        stack.is_some_and(|stack| making::is_of_dependency(&self.folder.below_line(&stack.frames)))
     }
 
     /// The line of a context, for people.

@@ -38,6 +38,8 @@ pub(super) struct Seen {
     pub(super) at_once: AtOnce,
     pub(super) growth: Option<Growth>,
     pub(super) making: Option<Making>,
+    /// A dependency builds it for itself.
+    pub(super) is_of_dependency: bool,
     /// Comparisons of contents that found them equal, of all, by an observation in the source.
     pub(super) same_contents: Option<Share>,
     /// A tree or a list of nodes.
@@ -148,6 +150,8 @@ fn verdict(seen: &Seen, options: &Options) -> Option<Verdict> {
         _ if seen.has_same_contents() => Verdict::CacheValue,
         // Nobody can empty a document and read the next one into it.
         (Some(Making::Parse(_)), _) => Verdict::Pool,
+        // Several of a dependency's own: nobody outside can hand it others.
+        _ if seen.is_of_dependency && (seen.at_once != AtOnce::One || seen.crosses()) => return None,
         _ if seen.crosses() => Verdict::Pool,
         // Emptied, it gives its blocks back; an instance that is kept saves none.
         _ if seen.is_of_nodes => Verdict::Pool,

@@ -482,6 +482,30 @@ fn lines_of_dependencies_alone_are_not_judged_and_it_says_so() {
 }
 
 #[test]
+fn several_blocks_that_a_dependency_makes_for_itself_are_not_for_the_caller_to_pool() {
+    let called = [
+        RAW_VEC,
+        ("get", "REG/redb-2.6.3/src/table.rs", 5),
+        ("ask", "src/ask.rs", 9),
+    ];
+    let verdicts = |most_live: u64| {
+        let mut world = World::new();
+        let requests = world.requests(N);
+        world.rebuilt_with(requests, &called, 4096, |site| {
+            (site.most_live, site.one_live, site.few_live) =
+                (most_live, N * u64::from(most_live == 1), N * u64::from(most_live > 1));
+        });
+        world.verdicts()
+    };
+    assert_eq!(verdicts(7), []);
+    assert_eq!(
+        verdicts(1),
+        [Verdict::ReuseInstance],
+        "one of them may be what the call gives"
+    );
+}
+
+#[test]
 fn without_symbols_each_stack_stands_for_itself_and_it_says_so() {
     let mut world = World::new();
     let requests = world.requests(N);
