@@ -96,7 +96,7 @@ impl<F> Drop for TrackedFuture<F> {
 /// A stream whose polls run inside a scope. See [`track_stream!`](crate::track_stream).
 #[cfg(feature = "stream")]
 #[must_use = "streams do nothing unless polled"]
-pub struct TrackedStream<S> {
+pub struct TrackedStream<S, const BY_ITEM: bool = false> {
     site: &'static ScopeSite,
     call: CallState,
     /// INVARIANT: structurally pinned, never moved once pinned, and dropped only in `Drop`.
@@ -104,7 +104,7 @@ pub struct TrackedStream<S> {
 }
 
 #[cfg(feature = "stream")]
-impl<S> core::fmt::Debug for TrackedStream<S> {
+impl<S, const BY_ITEM: bool> core::fmt::Debug for TrackedStream<S, BY_ITEM> {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("TrackedStream")
             .field("site", &self.site)
@@ -123,8 +123,19 @@ pub fn track_stream<S: Stream>(site: &'static ScopeSite, stream: S) -> TrackedSt
     }
 }
 
+/// The same, with one call for each item: from the first poll after the item before it.
 #[cfg(feature = "stream")]
-impl<S: Stream> Stream for TrackedStream<S> {
+#[inline]
+pub fn track_items<S: Stream>(site: &'static ScopeSite, stream: S) -> TrackedStream<S, true> {
+    TrackedStream {
+        site,
+        call: CallState::NEW,
+        stream: ManuallyDrop::new(stream),
+    }
+}
+
+#[cfg(feature = "stream")]
+impl<S: Stream, const BY_ITEM: bool> Stream for TrackedStream<S, BY_ITEM> {
     type Item = S::Item;
 
     #[inline]
@@ -135,9 +146,12 @@ impl<S: Stream> Stream for TrackedStream<S> {
         let stream = unsafe { Pin::new_unchecked(&mut *this.stream) };
         let mut poll = enter::enter_poll(this.site, &mut this.call);
         let result = stream.poll_next(context);
-        if matches!(result, Poll::Ready(None)) {
+        match result {
             // Polled on after its end, it is another call.
-            poll.is_last();
+            Poll::Ready(None) if BY_ITEM => poll.is_no_iteration(),
+            Poll::Ready(None) => poll.is_last(),
+            Poll::Ready(Some(_)) if BY_ITEM => poll.is_last(),
+            _ => {}
         }
         result
     }
@@ -148,7 +162,7 @@ impl<S: Stream> Stream for TrackedStream<S> {
 }
 
 #[cfg(feature = "stream")]
-impl<S> Drop for TrackedStream<S> {
+impl<S, const BY_ITEM: bool> Drop for TrackedStream<S, BY_ITEM> {
     fn drop(&mut self) {
         // As for a future: only an open call is entered again.
         let _poll = self.call.is_open().then(|| {

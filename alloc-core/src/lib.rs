@@ -32,7 +32,7 @@
 //!
 //! | feature | adds |
 //! |---|---|
-//! | `stream` | `track_stream!` and `CarryStream` |
+//! | `stream` | `track_stream!`, `track_items!` and `CarryStream` |
 //! | `tokio` | [`carry`]`::tokio`: tasks that stay in the scope that spawned them |
 //! | `budgets` | `#[allocation_test]` without limits: they stand in a checked-in file |
 //! | `rayon` | [`carry`]`::rayon`: jobs that do |
@@ -216,6 +216,34 @@ macro_rules! track_stream {
     }};
 }
 
+/// Makes what a stream does for each item an iteration: from the first poll after the item before, until it is ready.
+///
+/// `track_items!("name", stream)`. What collections the stream builds again and again for its items is found (see `docs/rebuilds.md`); what is
+/// done with the items is outside, and a `#[track_memory(request)]` function or a loop in a `#[track_memory(loops)]` one. The poll that
+/// ends the stream counts as a call and is never observed. Feature `stream`.
+///
+/// # Overhead
+/// As [`track_stream!`].
+#[cfg(all(feature = "stream", feature = "tracking"))]
+#[macro_export]
+macro_rules! track_items {
+    ($name:expr, $stream:expr $(,)?) => {{
+        static __ALLOCSCOPE_SITE: $crate::__private::ScopeSite =
+            $crate::__private::ScopeSite::turn($name, ::core::file!(), ::core::line!());
+        $crate::__private::track_items(&__ALLOCSCOPE_SITE, $stream)
+    }};
+}
+
+/// The stream as it is: this build has no feature `tracking`.
+#[cfg(all(feature = "stream", not(feature = "tracking")))]
+#[macro_export]
+macro_rules! track_items {
+    ($name:expr, $stream:expr $(,)?) => {{
+        const _: &str = $name;
+        $stream
+    }};
+}
+
 /// Makes a stream a scope: its polls, up to the one that ends it, are one call.
 ///
 /// `track_stream!("name", stream)` gives the scope a name; `track_stream!(stream)` names it by file and line. Dropping a stream
@@ -265,7 +293,7 @@ pub mod __private {
     pub use crate::contents::{ContentSite, have_contents};
     pub use crate::future::{BudgetedFuture, TrackedFuture, track, track_with_budget};
     #[cfg(feature = "stream")]
-    pub use crate::future::{TrackedStream, track_stream};
+    pub use crate::future::{TrackedStream, track_items, track_stream};
     pub use crate::iterations::{Iterations, iterations};
     pub use crate::record::enter::{ScopeGuard, enter, no_scope};
     pub use crate::record::observe::ObserveAll;

@@ -10,7 +10,8 @@ use std::task::{Context, Poll, Waker};
 
 use alloc_core::__private::ObserveAll;
 use alloc_core::model::{LoopSite, LoopStats};
-use alloc_core::{Snapshot, TrackingAllocator, iteration, iterations, track_memory};
+use alloc_core::{Snapshot, TrackingAllocator, iteration, iterations, track_items, track_memory};
+use futures_util::{Stream, StreamExt};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
@@ -319,6 +320,33 @@ async fn stuck(waits: bool) {
         std::future::pending::<()>().await;
     }
     drop(held);
+}
+
+#[test]
+fn each_item_of_a_stream_is_an_iteration_and_its_end_is_none() {
+    let mut kept = Vec::with_capacity(200);
+    for _ in 0..50 {
+        let items = futures_util::stream::iter(0..3).then(|item| async move {
+            drop(block(1200));
+            Once(false).await;
+            (item, block(1300))
+        });
+        let mut items = pin!(track_items!("items", items));
+        let mut context = Context::from_waker(Waker::noop());
+        loop {
+            match items.as_mut().poll_next(&mut context) {
+                Poll::Ready(Some(item)) => kept.push(item),
+                Poll::Ready(None) => break,
+                Poll::Pending => {}
+            }
+        }
+    }
+    let (_, stats) = observed("items");
+    assert_eq!((kept.len(), stats.iterations), (150, 200));
+    assert!((40..150).contains(&stats.observed), "{}", stats.observed);
+    let (built, given) = (site(&stats, 1200), site(&stats, 1300));
+    assert_eq!((built.present, built.confined), (stats.observed, stats.observed));
+    assert_eq!((given.present, given.confined), (stats.observed, 0));
 }
 
 #[track_memory(name = "overlapping", request)]

@@ -451,6 +451,17 @@ impl PollGuard<'_> {
     }
 }
 
+#[cfg(feature = "stream")]
+impl PollGuard<'_> {
+    /// The call ends with this poll, and was no iteration after all: it is not observed.
+    pub(crate) fn is_no_iteration(&mut self) {
+        if let Some(handle) = self.frame.entered().and_then(|call| call.stop_observing()) {
+            observe::give_up(handle);
+        }
+        self.is_last = true;
+    }
+}
+
 impl Drop for PollGuard<'_> {
     #[inline]
     fn drop(&mut self) {
