@@ -9,6 +9,7 @@
 
 use std::{io::Write, process::ExitCode, time::Duration};
 
+use alloc_core::findings::{Findings, Options};
 use alloc_core::{SnapshotDiff, TrackingAllocator};
 use allocscope_examples::{
     Fallible,
@@ -207,6 +208,8 @@ async fn report(
 
     heading(out, "Finding")?;
     finding(&run, out)?;
+    heading(out, "What requests rebuild")?;
+    writeln!(out, "{}", Findings::of(&run.after, &Options::default()))?;
     heading(out, "Hot paths, from the start of the program to now")?;
     writeln!(out, "{}", run.after.report().top(top))?;
     heading(out, "From snapshot A to snapshot B, both under load")?;
