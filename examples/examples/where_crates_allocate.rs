@@ -3,7 +3,9 @@
 //! `cargo run --release -p allocscope-examples --example where_crates_allocate` parses the workspace's own
 //! `cargo metadata` with serde_json, searches its sources with regex, and parses them with syn. Each piece of work is a
 //! block scope; afterwards one snapshot is grouped by the line *inside the crate* that allocated, and the hot-path
-//! report shows the same by the line of this program that called it.
+//! report shows the same by the line of this program that called it. Each document and each file is an iteration, and
+//! the end says what they build again and again. What is true of that, and what is missing:
+//! `docs/findings-on-real-crates.md`.
 //!
 //! An example and not a binary, so that the first program of this package builds without syn and regex.
 #![forbid(unsafe_code)]
@@ -18,7 +20,11 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use alloc_core::{Snapshot, TrackingAllocator, scope};
+use alloc_core::{
+    Snapshot, TrackingAllocator,
+    findings::{CodeLine, Findings, Options},
+    iteration, iterations, scope,
+};
 use allocscope_examples::{
     Fallible,
     observe::{LineCost, ScopeFigures, in_crate},
@@ -38,6 +44,9 @@ pub(crate) struct Flags {
     /// Lines shown for each piece of work
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..=1_000))]
     pub(crate) top: u32,
+    /// Print the findings with evidence and advice
+    #[arg(long)]
+    pub(crate) evidence: bool,
 }
 
 /// The part of `cargo metadata` that a typed reader wants: names borrowed from the text, nothing else kept.
@@ -128,7 +137,67 @@ pub(crate) fn run(flags: &Flags, out: &mut impl Write) -> Fallible<()> {
         "-".repeat(title.len()),
         snapshot.report().top(flags.top as usize)
     )?;
+    let findings = Findings::of(&snapshot, &Options::default().relative_to(root.to_string_lossy()));
+    print_findings(&findings, flags.top as usize, out)?;
+    if flags.evidence {
+        writeln!(out, "\n{findings}")?;
+    }
     Ok(())
+}
+
+/// Three lines for each; `--evidence` prints all that is known.
+fn print_findings(findings: &Findings, top: usize, out: &mut impl Write) -> Fallible<()> {
+    let title = "What the iterations build again and again";
+    writeln!(out, "\n{title}\n{}\n", "-".repeat(title.len()))?;
+    for seen in &findings.loops {
+        let name = seen.path.last().map_or("", String::as_str);
+        writeln!(
+            out,
+            "  {name:<24} {:>6} iterations, {} observed",
+            text::count(seen.seen),
+            text::count(seen.observed)
+        )?;
+    }
+    for found in &findings.findings {
+        let cost = &found.cost;
+        writeln!(
+            out,
+            "\n  {}: {}\n    {} in {} allocations, each of {}\n    {} of its allocations, {} of its bytes; severity {}",
+            found.verdict,
+            named(&found.line),
+            text::bytes(cost.bytes),
+            text::mean(cost.allocations),
+            found.iteration.name,
+            text::percent(cost.share_of_loop_allocations, 1.0),
+            text::percent(cost.share_of_loop, 1.0),
+            found.severity
+        )?;
+    }
+    if findings.findings.is_empty() {
+        writeln!(out, "\n  nothing")?;
+    }
+    if !findings.not_enough.is_empty() {
+        writeln!(out, "\n  done too seldom to be judged:")?;
+    }
+    for waiting in findings.not_enough.iter().take(top) {
+        writeln!(
+            out,
+            "    {}\n      {}, {} of {} iterations needed",
+            named(&waiting.line),
+            waiting.iteration.name,
+            waiting.iteration.observed,
+            waiting.needed
+        )?;
+    }
+    Ok(())
+}
+
+/// What a line builds, and where it is.
+fn named(line: &CodeLine) -> String {
+    let what = line.collection.as_deref().or(line.made_by.as_deref());
+    let place = text::tail(&line.place, 32);
+    // The innermost name tells collections apart.
+    format!("{} at {place}", text::tail(what.unwrap_or("blocks"), 22))
 }
 
 fn print_work(work: &Work, snapshot: &Snapshot, top: usize, out: &mut impl Write) -> Fallible<()> {
@@ -168,7 +237,7 @@ fn print_work(work: &Work, snapshot: &Snapshot, top: usize, out: &mut impl Write
 fn untyped_json(metadata: &str) -> Fallible<Work> {
     const SCOPE: &str = "serde_json: Value";
     const WHAT: &str = "cargo metadata into a Value, which owns its texts";
-    let _scope = scope!("serde_json: Value");
+    let _document = iteration!("serde_json: Value");
     let value: serde_json::Value = serde_json::from_str(metadata)?;
     let values = count_values(&value);
     black_box(&value);
@@ -193,7 +262,7 @@ fn count_values(value: &serde_json::Value) -> u64 {
 fn typed_json(metadata: &str) -> Fallible<Work> {
     const SCOPE: &str = "serde_json: borrow";
     const WHAT: &str = "the same into a struct that borrows its texts";
-    let _scope = scope!("serde_json: borrow");
+    let _document = iteration!("serde_json: borrow");
     let metadata: Metadata<'_> = serde_json::from_str(metadata)?;
     let longest = metadata
         .packages
@@ -236,7 +305,7 @@ fn regex_search(sources: &[String]) -> Fallible<Work> {
     let _scope = scope!("regex: search");
     let mut found = 0;
     let mut longest = 0;
-    for source in sources {
+    for source in iterations!("regex: search a file", sources) {
         for captures in regex.captures_iter(source) {
             found += 1;
             longest = longest.max(captures.name("name").map_or(0, |name| name.len()));
@@ -258,7 +327,7 @@ fn syn_parse(sources: &[String]) -> Fallible<Work> {
     const WHAT: &str = "every source file, into a syntax tree";
     let _scope = scope!("syn: parse");
     let mut items = 0;
-    for source in sources {
+    for source in iterations!("syn: parse a file", sources) {
         let file = syn::parse_file(source)?;
         items += file.items.len() as u64;
         black_box(&file);
@@ -317,6 +386,7 @@ fn output(command: &mut Command) -> Fallible<String> {
 /// tests of the macros) are left out, and so is what builds leave behind.
 fn sources(root: &Path) -> Fallible<Vec<String>> {
     let mut found = BTreeMap::new();
+    let mut paths = Vec::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder)? {
@@ -327,10 +397,13 @@ fn sources(root: &Path) -> Fallible<Vec<String>> {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let text = fs::read_to_string(&path)?;
-                found.insert(path, text);
+                paths.push(path);
             }
         }
+    }
+    for path in iterations!("read a file", paths) {
+        let text = fs::read_to_string(&path)?;
+        found.insert(path, text);
     }
     Ok(found.into_values().collect())
 }

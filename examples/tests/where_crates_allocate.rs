@@ -18,7 +18,14 @@ fn assert_fits_a_terminal(text: &str) {
 #[test]
 fn well_known_crates_are_shown_with_lines_of_their_own() {
     let mut out = Vec::new();
-    program::run(&program::Flags { top: 4 }, &mut out).unwrap();
+    program::run(
+        &program::Flags {
+            top: 4,
+            evidence: false,
+        },
+        &mut out,
+    )
+    .unwrap();
     let text = String::from_utf8(out).unwrap();
     assert_fits_a_terminal(&text);
     let mut paragraphs = text.split("\n\n");
@@ -39,7 +46,38 @@ fn well_known_crates_are_shown_with_lines_of_their_own() {
         assert!(lines.contains(crate_line), "{heading}:\n{text}");
     }
 
+    the_findings_are_those_that_are_discussed(&text);
+
     let mut command = program::Flags::command();
     assert_fits_a_terminal(&command.render_help().to_string());
     assert_fits_a_terminal(&command.render_long_help().to_string());
+}
+
+/// `docs/findings-on-real-crates.md` says which findings there are, and why there are no others.
+fn the_findings_are_those_that_are_discussed(text: &str) {
+    let (_, findings) = text
+        .split_once("What the iterations build again and again")
+        .expect("the findings come last");
+    let (found, seldom) = findings
+        .split_once("done too seldom to be judged:")
+        .expect("a document that is read once is not judged");
+    for name in ["read a file", "regex: search a file", "syn: parse a file"] {
+        let counted = found.lines().find(|line| line.trim_start().starts_with(name));
+        let counted = counted.unwrap_or_else(|| panic!("{name} is no loop in\n{findings}"));
+        assert!(counted.contains(" iterations, "), "{counted}");
+    }
+    // The texts are kept on purpose. What regex and syn make for themselves is not for their caller to keep.
+    assert_eq!(found.matches("; severity ").count(), 1, "{findings}");
+    assert!(found.contains("retained per iteration: String at "), "{findings}");
+    assert!(found.contains("1.0 allocations, each of read a file"), "{findings}");
+    for (collection, document) in [
+        ("Map<String, Value> at ", "serde_json: Value, 1 of 30"),
+        ("Vec", "serde_json: borrow, 1 of 30"),
+    ] {
+        let mut lines = seldom.lines();
+        let line = lines.find(|line| line.contains(collection)).unwrap_or_default();
+        assert!(line.contains("where_crates_allocate.rs:"), "{findings}");
+        assert!(lines.next().is_some_and(|line| line.contains(document)), "{findings}");
+    }
+    assert_eq!(seldom.matches(" iterations needed").count(), 2, "{findings}");
 }

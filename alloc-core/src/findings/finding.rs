@@ -298,7 +298,7 @@ pub struct GrowthChains {
     pub copied_bytes: u64,
     /// Sizes that they have in the end, or have now. Exact for blocks that double from the same first size; else within a factor of two.
     pub final_bytes: Sizes,
-    /// `Vec::with_capacity(100)`, or how to compute it.
+    /// `Vec::with_capacity(100)`, or how to compute it; a remark where a dependency makes and grows it.
     pub with_capacity: String,
 }
 

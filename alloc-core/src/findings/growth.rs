@@ -17,6 +17,9 @@ const ENOUGH: u64 = 30;
 /// Part of a line's blocks that must be freed within eight allocations for it to be listed.
 const MOSTLY: f64 = 0.5;
 
+/// Instead of a `with_capacity` that nobody here can write.
+const INSIDE_DEPENDENCY: &str = "inside a dependency; some take a buffer or a size";
+
 /// What grows on one line, in the whole program.
 #[derive(Default)]
 struct Line {
@@ -71,7 +74,11 @@ pub(super) fn chains(snapshot: &Snapshot, places: &mut Places<'_>, options: &Opt
         };
         let collection = places.collection(line.face).unwrap_or_default();
         chains.push(GrowthChains {
-            with_capacity: with_capacity(&collection, final_bytes.p90),
+            with_capacity: if places.is_inside_dependency(line.face) {
+                INSIDE_DEPENDENCY.to_owned()
+            } else {
+                with_capacity(&collection, final_bytes.p90)
+            },
             line: places.code_line(line.face),
             chains: blocks,
             copied_bytes: line.copied_bytes,

@@ -133,13 +133,17 @@ impl Making {
                 return Some(Self::Parse(parser));
             }
         }
-        // From the line inwards, up to the first method of a collection: what that does inside, nobody wrote.
+        // From the line inwards, up to the first method of a collection or of a dependency: what these do inside, nobody here wrote.
         let below_line = frames
             .iter()
             .rev()
-            .filter(|below| matches!(below.origin, Origin::Std | Origin::User));
+            .filter(|below| matches!(below.origin, Origin::Std | Origin::User | Origin::Dependency));
         for below in below_line {
             let idiom = below.idiom();
+            if below.origin == Origin::Dependency {
+                // Whether to clone its type is for the own line to say.
+                return idiom.filter(|idiom| *idiom == Self::Clone);
+            }
             if idiom.is_some() || below.is_of_collection {
                 return idiom;
             }
@@ -151,11 +155,16 @@ impl Making {
 /// True when a dependency builds it for itself: what the own line calls is a function of one, and no method of a standard collection, and
 /// no constructor or parser that is known.
 pub(super) fn is_of_dependency(frames: &[(&Symbol, Origin)]) -> bool {
+    let is_known = matches!(Making::of(frames), Some(Making::Compile(_) | Making::Parse(_)));
+    is_inside_dependency(frames) && !is_known
+}
+
+/// True when the collection is declared inside of a dependency, whatever the own line called it for.
+pub(super) fn is_inside_dependency(frames: &[(&Symbol, Origin)]) -> bool {
     let called = frames.iter().rev().find(|(symbol, origin)| {
         *origin == Origin::Dependency || *origin == Origin::Std && belongs_to_collection(symbol)
     });
-    let is_known = matches!(Making::of(frames), Some(Making::Compile(_) | Making::Parse(_)));
-    called.is_some_and(|(_, origin)| *origin == Origin::Dependency) && !is_known
+    called.is_some_and(|(_, origin)| *origin == Origin::Dependency)
 }
 
 /// A frame below the line.

@@ -183,9 +183,19 @@ impl<'a> Places<'a> {
 
     /// True when a dependency builds it for itself.
     pub(super) fn is_of_dependency(&self, context: u32) -> bool {
-        let context = self.snapshot.contexts.get(context as usize);
-        let stack = context.and_then(|context| self.snapshot.stacks.get(context.stack? as usize));
-        stack.is_some_and(|stack| making::is_of_dependency(&self.folder.below_line(&stack.frames)))
+        let stack = self.stack(context);
+        stack.is_some_and(|frames| making::is_of_dependency(&self.folder.below_line(frames)))
+    }
+
+    /// True when no `with_capacity` of the own code's can reach it.
+    pub(super) fn is_inside_dependency(&self, context: u32) -> bool {
+        let stack = self.stack(context);
+        stack.is_some_and(|frames| making::is_inside_dependency(&self.folder.below_line(frames)))
+    }
+
+    fn stack(&self, context: u32) -> Option<&'a [u32]> {
+        let stack = self.snapshot.contexts.get(context as usize)?.stack?;
+        Some(&self.snapshot.stacks.get(stack as usize)?.frames)
     }
 
     /// The line of a context, for people.

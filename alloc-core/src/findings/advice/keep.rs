@@ -65,6 +65,24 @@ pub(super) fn borrowed(about: &About<'_>, making: Option<&Making>) -> Suggestion
     }
 }
 
+/// One that a dependency makes inside of a call: a type that is not its, or not public, cannot be handed in.
+pub(super) fn of_dependency(about: &About<'_>) -> Suggestion {
+    let (each, kept) = (
+        about.noun,
+        if about.is_loop() {
+            format!("above the loop at {}", about.loop_place)
+        } else {
+            "with the worker, or in what is passed in".to_owned()
+        },
+    );
+    Suggestion {
+        explanation: format!(
+            "The function of a dependency that this line calls makes it, and it is gone by the end of the {each}. Look among its neighbours for one that takes              a buffer or a state that you keep ({kept}), or that gives less: regex's `captures_read` takes `CaptureLocations`, and `find_iter` needs              none. If there is none, call it less often."
+        ),
+        code: String::new(),
+    }
+}
+
 /// `format!` and `join`.
 pub(super) fn text(about: &About<'_>, making: Option<&Making>) -> Suggestion {
     let how = if making == Some(&Making::Join) {

@@ -48,6 +48,7 @@ pub(super) fn suggestion(finding: &Finding, seen: &Seen) -> Suggestion {
         (Verdict::CacheValue, _) => idioms::same(&about),
         (_, Some(Making::Parse(parser))) => idioms::parse(parser, about.noun),
         (_, Some(Making::Clone)) => idioms::clone(&about),
+        _ if seen.is_of_dependency => keep::of_dependency(&about),
         (_, Some(Making::Copy)) => idioms::copy(&about),
         (_, Some(Making::Sort)) => idioms::sort(),
         (Verdict::Pool, _) if seen.is_of_nodes && !finding.crosses => keep::nodes(&about),

@@ -55,6 +55,34 @@ fn shop() -> World {
     world
 }
 
+#[test]
+fn what_grows_inside_a_dependency_gets_no_capacity_that_nobody_can_write() {
+    let advice = |frames: &[At]| {
+        let mut world = World::new();
+        let requests = world.requests(N);
+        let context = world.rebuilt(requests, frames, 8000);
+        world.snapshot.contexts[context as usize].growth = Some(model_growth(10_000_000, &[(8000, 10_000)]));
+        let rows = world.findings().growth;
+        assert_eq!(rows.len(), 1);
+        rows[0].with_capacity.clone()
+    };
+    let line = ("parse", "APP/src/parse.rs", 7);
+    let called = ("parse_file", "REG/syn-2.0.0/src/lib.rs", 900);
+    let compiled = ("new", "REG/regex-1.11.1/src/regex/string.rs", 180);
+    let items = ("next", "REG/syn-2.0.0/src/lib.rs", 5);
+    let extend = ("extend<u64, I>", "LIB/alloc/src/vec/mod.rs", 3000);
+    assert_eq!(advice(&[RAW_VEC, PUSH, line]), "Vec::with_capacity(1000)");
+    for inside in [called, compiled] {
+        let advice = advice(&[RAW_VEC, PUSH, inside, line]);
+        assert!(
+            advice.contains("inside a dependency") && !advice.contains("with_capacity"),
+            "{advice}"
+        );
+    }
+    // The own line's, whatever hands it the items.
+    assert!(advice(&[RAW_VEC, PUSH, items, extend, line]).contains("with_capacity"));
+}
+
 fn model_growth(rehashed_bytes: u64, ended: &[(u64, u64)]) -> crate::model::Growth {
     let ended = ended.iter().map(|&(bytes, blocks)| GrowthClass { bytes, blocks });
     crate::model::Growth {

@@ -506,6 +506,29 @@ fn several_blocks_that_a_dependency_makes_for_itself_are_not_for_the_caller_to_p
 }
 
 #[test]
+fn what_a_dependency_clones_inside_of_a_call_is_no_clone_of_the_callers() {
+    let clone = ("clone<u64>", "LIB/alloc/src/vec/mod.rs", 3000);
+    let next = ("next", "REG/regex-automata-0.4.9/src/meta/regex.rs", 5);
+    let explanation = |frames: &[At]| {
+        let mut world = World::new();
+        let requests = world.requests(N);
+        world.rebuilt(requests, frames, 4096);
+        let finding = world.finding();
+        assert_eq!(finding.verdict, Verdict::ReuseInstance);
+        finding.suggestion.explanation
+    };
+    let inside = explanation(&[RAW_VEC, clone, next, ("search", "APP/src/search.rs", 9)]);
+    assert!(
+        inside.contains("dependency") && !inside.contains("clones a"),
+        "{inside}"
+    );
+    // Its type is cloned by the line itself.
+    let cloned = ("clone", "REG/http-1.0.0/src/header.rs", 5);
+    let own = explanation(&[RAW_VEC, clone, cloned, ("search", "APP/src/search.rs", 9)]);
+    assert!(own.contains("clones a"), "{own}");
+}
+
+#[test]
 fn without_symbols_each_stack_stands_for_itself_and_it_says_so() {
     let mut world = World::new();
     let requests = world.requests(N);
