@@ -400,3 +400,44 @@ fn an_iteration_with_many_blocks_has_room_for_what_comes_after() {
     assert_eq!((many.blocks, many.confined, many.most_live), (512, 512, 256));
     assert_eq!((after.blocks, after.confined), (2, 2));
 }
+
+#[test]
+fn a_thread_for_each_request_is_observed_no_more_often_than_others() {
+    for _ in 0..1500 {
+        std::thread::spawn(short).join().expect("it ends");
+    }
+    let (_, stats) = observed("short");
+    assert_eq!(stats.iterations, 1500);
+    assert!((64..400).contains(&stats.observed), "{}", stats.observed);
+}
+
+#[track_memory(name = "short", request)]
+fn short() {
+    drop(block(1400));
+}
+
+#[test]
+fn threads_that_idle_in_a_window_keep_no_iteration_from_being_observed() {
+    let (go_on, parked) = std::sync::mpsc::channel::<()>();
+    let parked = std::sync::Mutex::new(parked);
+    let begun = std::sync::Barrier::new(61);
+    std::thread::scope(|scope| {
+        for _ in 0..60 {
+            scope.spawn(|| {
+                // Past where the first window opens.
+                drop(block(1 << 20));
+                drop(block(10));
+                begun.wait();
+                let _ = parked.lock().map(|parked| parked.recv());
+            });
+        }
+        begun.wait();
+        let _all = ObserveAll::enter();
+        for _ in iterations!("beside idle threads", 0..40) {
+            drop(block(1500));
+        }
+        drop(go_on);
+    });
+    let (_, stats) = observed("beside idle threads");
+    assert_eq!((stats.observed, site(&stats, 1500).confined), (40, 40));
+}

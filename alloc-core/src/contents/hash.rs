@@ -59,6 +59,11 @@ pub trait Content {
     where
         Self: Sized,
     {
+        // A collection that is too large is not begun.
+        if (*hash.left as usize) <= values.len() {
+            *hash.left = 0;
+            return;
+        }
         for value in values {
             hash.part(value);
         }

@@ -22,7 +22,7 @@ impl Sum {
         self.rehashed_bytes += row.rehashed_bytes.read();
         self.largest_bytes = self.largest_bytes.max(row.largest.read());
         for (sum, part) in self.ended.iter_mut().zip(row.ended()) {
-            *sum += i64::from(part);
+            *sum += part;
         }
     }
 

@@ -40,16 +40,18 @@ pub(super) fn read(nodes: &[ScopeNode], places: &HashMap<u32, u32>) -> Vec<LoopS
 
 /// How soon blocks were freed, by the id of their context.
 pub(super) fn read_lifetimes() -> HashMap<u32, Lifetimes> {
-    let windows = observe::rows().filter(|row| row.node() == 0);
-    windows
-        .map(|row| {
-            let lifetimes = Lifetimes {
-                blocks: row.blocks.read(),
-                temporaries: temporaries(row),
-            };
-            (row.context().0, lifetimes)
-        })
-        .collect()
+    let mut lifetimes: HashMap<u32, Lifetimes> = HashMap::new();
+    // A context may have two rows, made at the same instant.
+    for row in observe::rows().filter(|row| row.node() == 0) {
+        let sum = lifetimes.entry(row.context().0).or_default();
+        let more = temporaries(row);
+        sum.blocks += row.blocks.read();
+        sum.temporaries.none += more.none;
+        sum.temporaries.one += more.one;
+        sum.temporaries.four += more.four;
+        sum.temporaries.eight += more.eight;
+    }
+    lifetimes
 }
 
 fn temporaries(row: &LoopRow) -> Temporaries {

@@ -293,7 +293,7 @@ impl CallState {
 
     /// A call that was begun is followed to its end, whatever the mode is now.
     #[inline(never)]
-    fn later_poll(&self) -> Frame {
+    fn later_poll(&mut self) -> Frame {
         let Some(thread) = thread::unoccupied() else {
             return self.later_poll_slowly();
         };
@@ -311,7 +311,7 @@ impl CallState {
 
     #[cold]
     #[inline(never)]
-    fn later_poll_slowly(&self) -> Frame {
+    fn later_poll_slowly(&mut self) -> Frame {
         let entered = recording_thread().and_then(|thread| Some((thread, thread.node_row(self.place()?)?)));
         let Some((thread, row)) = entered else {
             return Frame::NOTHING;
@@ -322,8 +322,10 @@ impl CallState {
         // LIMIT: polled inside another call of its own node (or too deep), the call has no figures for this poll.
         let frame = Frame::push(thread, row);
         frame.set_waiting(self.waiting);
-        if let Some(handle) = self.observation() {
-            frame.observe_again(handle);
+        if let Some(handle) = self.observation()
+            && !frame.observe_again(handle)
+        {
+            self.node &= !OBSERVED;
         }
         frame
     }

@@ -257,14 +257,18 @@ impl Frame {
         }
     }
 
-    /// The call goes on in this frame, and so does its observation.
+    /// The call goes on in this frame, and so does its observation; false when that was given up meanwhile.
     #[cold]
-    pub(super) fn observe_again(&self, handle: Handle) {
-        if let Some(Entered { call, thread, .. }) = self.entered()
-            && observe::resume(thread, handle)
-        {
+    pub(super) fn observe_again(&self, handle: Handle) -> bool {
+        let Some(Entered { call, thread, .. }) = self.entered() else {
+            // Polled as a part: the observation waits on.
+            return true;
+        };
+        let goes_on = observe::resume(thread, handle);
+        if goes_on {
             call.set_observed(handle);
         }
+        goes_on
     }
 
     /// Enters `row`'s node as a part of the call around.

@@ -42,16 +42,16 @@ pub(crate) struct GrowthRow {
     /// Largest size that a block of this context grew to.
     pub(crate) largest: Counter,
     /// Blocks that grew to each class, minus those that went on from it: signed, and above or below zero on a single thread.
-    ended: [AtomicU32; CLASSES],
+    ended: [Counter; CLASSES],
 }
 
 // SAFETY: atomics of integers, and `repr(C)` puts a `Counter` first.
 unsafe impl PageRow for GrowthRow {}
 
 impl GrowthRow {
-    fn add(&self, size: usize, amount: u32) {
+    fn add(&self, size: usize, amount: i64) {
         if let Some(count) = self.ended.get(class(size)) {
-            count.store(count.load(Ordering::Relaxed).wrapping_add(amount), Ordering::Relaxed);
+            count.add(amount as u64);
         }
     }
 
@@ -61,12 +61,12 @@ impl GrowthRow {
     }
 
     fn left(&self, size: usize) {
-        self.add(size, u32::MAX);
+        self.add(size, -1);
     }
 
     /// Blocks per class. Signed.
-    pub(crate) fn ended(&self) -> impl Iterator<Item = i32> {
-        self.ended.iter().map(|count| count.load(Ordering::Relaxed) as i32)
+    pub(crate) fn ended(&self) -> impl Iterator<Item = i64> {
+        self.ended.iter().map(Counter::signed)
     }
 
     /// Adds what an ended thread did, where many threads write.
@@ -75,7 +75,7 @@ impl GrowthRow {
         self.rehashed_bytes.add_shared(ended.rehashed_bytes.get());
         self.largest.raise_shared(ended.largest.signed());
         for (total, part) in self.ended.iter().zip(&ended.ended) {
-            total.fetch_add(part.load(Ordering::Relaxed), Ordering::Relaxed);
+            total.add_shared(part.get());
         }
     }
 }
@@ -87,6 +87,15 @@ pub(crate) struct LastTable {
     size: Counter,
     /// What the thread's number of allocations was then.
     at: Counter,
+}
+
+impl LastTable {
+    /// The thread has ended.
+    pub(super) fn forget(&self) {
+        self.context.store(0, Ordering::Relaxed);
+        self.size.set(0);
+        self.at.set(0);
+    }
 }
 
 /// A block went from one context to another with a new size; `copied` bytes of it, if it moved.

@@ -154,7 +154,7 @@ fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
     let (row, context) = find_row(thread, Mode::Exact);
     let granted = ask_exact(inner, thread, row, context, size, fill);
     if attention.is_any() {
-        thread.vacate_to(attention);
+        thread.attend(attention);
         unusual::note_granted(thread, granted, block::SMALL_ALIGN, size);
     }
     granted

@@ -211,6 +211,9 @@ pub(super) fn realloc_unusual(header: Header, resize: Resize) -> Header {
             Some(count_realloc(thread, (row, context), (row, context), header, resize))
         })
     });
+    if let Some(thread) = thread.filter(|thread| thread.is_observed() && !thread.is_inside()) {
+        observe::resized(thread, resize.from, resize.to, resize.size, resize.new_size);
+    }
     counted.unwrap_or_else(|| realloc_shared(header, resize))
 }
 

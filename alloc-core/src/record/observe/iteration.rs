@@ -113,7 +113,7 @@ impl Site {
         let place = if (ended as usize) < FINALS {
             ended
         } else {
-            random % (ended + 1)
+            random % ended.saturating_add(1)
         };
         if let Some(kept) = self.finals.get(place as usize) {
             kept.set(size);

@@ -68,11 +68,15 @@ const NEVER: u64 = u64::MAX;
 /// Calls until another attempt when too many are observed.
 const PATIENCE: u64 = 16;
 
-/// A row of a node of `kind` was made.
-pub(super) fn prepare(row: &NodeRow, kind: ScopeKind) {
-    let is_loop = matches!(kind, ScopeKind::Request | ScopeKind::Loop);
-    let is_wanted = is_loop && observing() != Observing::None;
-    row.observe_at.set(if is_wanted { 0 } else { NEVER });
+/// The thread's row of `node` was made.
+pub(super) fn prepare(thread: &ThreadState, row: &NodeRow, node: u32) {
+    let is_loop = matches!(scope::kind_of(node), ScopeKind::Request | ScopeKind::Loop);
+    row.observe_at.set(if is_loop && observing() != Observing::None {
+        // As for any other call: a program may start a thread for each request.
+        gap(thread, node) - 1
+    } else {
+        NEVER
+    });
 }
 
 /// A call of the row has ended: when enough have been entered since the last one that was observed, the next one is.
@@ -92,9 +96,10 @@ pub(super) fn is_due(thread: &ThreadState, row: &NodeRow) -> bool {
     at != NEVER && row.open.get() == 0 && (row.entered.get() > at || thread.observes_all())
 }
 
-/// How many calls to let pass until the next one is observed, when `observed` have been: all of the first, then ever fewer, at random, so
-/// that nothing periodic is missed.
-fn gap(thread: &ThreadState, observed: u64) -> u64 {
+/// How many calls of `node` to let pass until the next one is observed: none of the first, then ever more, at random, so that nothing
+/// periodic is missed.
+fn gap(thread: &ThreadState, node: u32) -> u64 {
+    let observed = scope::node_info(node).map_or(0, |info| info.observed.get());
     let mean = match observed {
         _ if observing() == Observing::All => 1,
         0..64 => 1,
@@ -108,9 +113,9 @@ fn gap(thread: &ThreadState, observed: u64) -> u64 {
 #[cold]
 pub(super) fn begin(thread: &ThreadState, row: &NodeRow) -> Option<Handle> {
     let node = row.node.load(Ordering::Relaxed);
-    let handle = pool::take(node);
+    let handle = pool::take(node, thread.observes_all());
     let gap = match handle {
-        Some(_) => gap(thread, scope::node_info(node).map_or(0, |info| info.observed.get())),
+        Some(_) => gap(thread, node),
         None => PATIENCE,
     };
     row.observe_at.set(row.entered.get() + gap - 1);
@@ -159,7 +164,7 @@ pub(super) fn open_window(thread: &ThreadState) {
     if next == u64::MAX || thread.observing.load(Ordering::Relaxed) != 0 {
         return;
     }
-    if let Some(handle) = pool::take(0) {
+    if let Some(handle) = pool::take(0, false) {
         if let Some(window) = pool::get(handle) {
             window.enter(thread, handle);
         }
@@ -171,16 +176,36 @@ pub(super) fn open_window(thread: &ThreadState) {
 #[cold]
 fn close_window(thread: &ThreadState, window: &iteration::Iteration) {
     let Some(handle) = window.handle() else { return };
+    unlink(thread, window);
+    window.end(|window, site| sums::add(thread, window, site, 0));
+    window.clear();
+    pool::give(handle);
+}
+
+/// Takes an observation off the thread's chain, wherever it stands.
+fn unlink(thread: &ThreadState, gone: &iteration::Iteration) {
     let mut place = &thread.observing;
     while let Some(iteration) = pool::running(place.load(Ordering::Relaxed)) {
-        if core::ptr::eq(iteration, window) {
-            place.store(window.outer(), Ordering::Relaxed);
-            break;
+        if core::ptr::eq(iteration, gone) {
+            place.store(gone.outer(), Ordering::Relaxed);
+            return;
         }
         place = iteration.outer_place();
     }
-    window.end(|window, site| sums::add(thread, window, site, 0));
-    window.clear();
+}
+
+/// Allocations after which an iteration is observed no longer.
+const LONGEST: u32 = 1 << 20;
+
+/// The iteration does not seem to end: its thread shall not be slow for ever. LIMIT: what it did so far is counted as missed.
+#[cold]
+fn drop_long(thread: &ThreadState, long: &iteration::Iteration) {
+    let Some(handle) = long.handle() else { return };
+    unlink(thread, long);
+    if let Some(info) = scope::node_info(long.node()) {
+        info.missed_events.add_shared(u64::from(long.allocations()));
+    }
+    long.clear();
     pool::give(handle);
 }
 
@@ -197,7 +222,7 @@ fn enter(thread: &ThreadState, handle: Handle) {
 #[cold]
 pub(super) fn leave(thread: &ThreadState, handle: Handle) {
     thread.occupied_for(|| {
-        if let Some(iteration) = pool::get(handle) {
+        if let Some(iteration) = pool::get(handle).filter(|_| pool::is_running(handle)) {
             iteration.leave(thread);
         }
     });
@@ -206,15 +231,19 @@ pub(super) fn leave(thread: &ThreadState, handle: Handle) {
 
 /// The call was left at an `.await`.
 pub(super) fn wait(handle: Handle) {
-    if let Some(iteration) = pool::get(handle) {
+    // Else it was too long, and is observed no longer.
+    if let Some(iteration) = pool::get(handle).filter(|_| pool::is_running(handle)) {
         iteration.wait();
+        pool::wait(handle);
     }
-    pool::wait(handle);
 }
 
 /// The call was left and has ended: its figures count.
 #[cold]
 pub(super) fn end(thread: &ThreadState, handle: Handle) {
+    if !pool::is_running(handle) {
+        return;
+    }
     thread.occupied_for(|| {
         if let Some(iteration) = pool::get(handle) {
             if let Some(info) = scope::node_info(iteration.node()) {
@@ -251,6 +280,21 @@ pub(super) fn forget(thread: &ThreadState) {
     }
 }
 
+/// In a forked process, which has this thread only.
+pub(super) fn forget_others() {
+    let mine = super::thread::current();
+    pool::forget_others(|handle| {
+        let mut next = mine.map_or(0, |thread| thread.observing.load(Ordering::Relaxed));
+        while let Some(iteration) = pool::running(next) {
+            if next == handle.0 {
+                return true;
+            }
+            next = iteration.outer();
+        }
+        false
+    });
+}
+
 /// Tells every iteration that is observed on the thread.
 fn tell(thread: &ThreadState, event: impl Fn(&iteration::Iteration)) {
     thread.occupied_for(|| {
@@ -275,6 +319,8 @@ pub(super) fn granted(thread: &ThreadState, block: *mut u8, size: usize, context
         iteration.granted(key(block), size as u64, context);
         if iteration.node() == 0 && iteration.allocations() >= WINDOW_END {
             close_window(thread, iteration);
+        } else if iteration.allocations() >= LONGEST {
+            drop_long(thread, iteration);
         }
     });
     thread.set_observed(thread.observing.load(Ordering::Relaxed) != 0);
@@ -328,8 +374,9 @@ impl ObserveAll {
 
 impl Drop for ObserveAll {
     fn drop(&mut self) {
-        if let Some(thread) = self.thread {
-            thread.set_observes_all(self.was_on);
+        // One that was made while another one lived leaves it to that one, in whatever order they are dropped.
+        if let Some(thread) = self.thread.filter(|_| !self.was_on) {
+            thread.set_observes_all(false);
         }
     }
 }

@@ -3,13 +3,21 @@
 //! Record side. Each is free, running (its call is on a thread's stack) or waiting (its call is between two polls). When all are lent, one
 //! that has waited for long may be taken away: its call may never go on, or go on for days (a connection). Cost: cold; a few atomic operations.
 
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::iteration::Iteration;
 use crate::record::index::Lazy;
 
-/// Iterations that can be observed at once. LIMIT: with more at once, the others are not observed.
-const MAX: usize = 32;
+/// Iterations and windows that can be observed at once. LIMIT: with more at once, the others are not observed.
+const MAX: usize = 40;
+/// Places of windows: one stays lent while its thread allocates nothing, and that must not keep iterations from being observed.
+/// LIMIT: with so many idle threads in a window, there are no others.
+const WINDOWS: usize = 8;
+
+fn places(node: u32) -> Range<usize> {
+    if node == 0 { 0..WINDOWS } else { WINDOWS..MAX }
+}
 
 /// An observation, lent to one call: its place in the low 8 bits, from 1 on, and how often it was lent in the others. 0: none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +49,7 @@ static ITERATIONS: [Lazy<Iteration>; MAX] = [const { Lazy::new() }; MAX];
 static ATTEMPTS: AtomicU32 = AtomicU32::new(0);
 static LENT_AT: [AtomicU32; MAX] = [const { AtomicU32::new(0) }; MAX];
 /// Attempts before one that waits may be taken away: most requests are over by then, even if a hundred of them wait at once.
-const OLD: u32 = 256;
+const OLD: i32 = 256;
 
 const ROUNDS: u32 = 1 << 24;
 
@@ -59,10 +67,10 @@ fn exchange(place: usize, from: u32, to: u32) -> bool {
     })
 }
 
-/// An observation for a call of `node`, empty and running.
-pub(super) fn take(node: u32) -> Option<Handle> {
+/// An observation for a call of `node`, empty and running. With `is_urgent` also from a call that has waited for a short time only.
+pub(super) fn take(node: u32, is_urgent: bool) -> Option<Handle> {
     let now = ATTEMPTS.fetch_add(1, Ordering::Relaxed);
-    let place = take_free().or_else(|| take_waiting(now))?;
+    let place = take_free(places(node)).or_else(|| take_waiting(places(node), now, if is_urgent { 0 } else { OLD }))?;
     LENT_AT.get(place)?.store(now, Ordering::Relaxed);
     // SAFETY: zero is a valid Iteration: all its fields are atomics of integers.
     let made = unsafe { ITERATIONS.get(place)?.get_or_make(1) };
@@ -79,19 +87,21 @@ pub(super) fn take(node: u32) -> Option<Handle> {
     Some(handle)
 }
 
-fn take_free() -> Option<usize> {
-    (0..MAX).find(|&place| {
+fn take_free(mut places: Range<usize>) -> Option<usize> {
+    places.find(|&place| {
         let now = STATES.get(place).map_or(RUNNING, |state| state.load(Ordering::Relaxed));
         // A new round with every loan, so that who had it before finds out.
         now & 3 == FREE && exchange(place, now, word((now >> 2) + 1, RUNNING))
     })
 }
 
-fn take_waiting(attempt: u32) -> Option<usize> {
-    (0..MAX).find(|&place| {
+fn take_waiting(mut places: Range<usize>, attempt: u32, old: i32) -> Option<usize> {
+    places.find(|&place| {
         let lent_at = LENT_AT.get(place).map_or(attempt, |at| at.load(Ordering::Relaxed));
         let now = STATES.get(place).map_or(RUNNING, |state| state.load(Ordering::Relaxed));
-        attempt.wrapping_sub(lent_at) > OLD && now & 3 == WAITING && exchange(place, now, word((now >> 2) + 1, RUNNING))
+        attempt.wrapping_sub(lent_at) as i32 > old
+            && now & 3 == WAITING
+            && exchange(place, now, word((now >> 2) + 1, RUNNING))
     })
 }
 
@@ -138,4 +148,15 @@ pub(super) fn give(handle: Handle) {
         word(handle.round(), RUNNING),
         word(handle.round(), FREE),
     );
+}
+
+/// In a forked process: gives back what threads have that do not exist here. `is_ours` tells the calling thread's.
+pub(super) fn forget_others(is_ours: impl Fn(Handle) -> bool) {
+    for (place, state) in STATES.iter().enumerate() {
+        let now = state.load(Ordering::Relaxed);
+        let handle = Handle(((now >> 2) << 8) | (place as u32 + 1));
+        if now & 3 == RUNNING && !is_ours(handle) {
+            exchange(place, now, word(now >> 2, FREE));
+        }
+    }
 }

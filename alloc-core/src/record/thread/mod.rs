@@ -427,7 +427,7 @@ impl ThreadState {
         made.salt
             .set(self.salt.get() ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15));
         made.context.store(context, Ordering::Relaxed);
-        observe::prepare(made, scope::kind_of(node));
+        observe::prepare(self, made, node);
         made.node.store(node, Ordering::Release);
         Some(made)
     }

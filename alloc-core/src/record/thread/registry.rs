@@ -305,6 +305,7 @@ fn fold(state: &'static ThreadState) {
     ] {
         zero.set(0);
     }
+    state.last_table.forget();
     // A guard that was forgotten ends with its thread.
     state.watch.forget();
     state.vacate();
@@ -334,4 +335,5 @@ unsafe extern "C" fn after_fork_in_child() {
     // Whoever held it does not exist here, or is this thread.
     HELD_FOR_FORK.set(false);
     drop(Registry(()));
+    observe::forget_others();
 }
