@@ -1,7 +1,8 @@
 //! Findings as people read them.
 //!
-//! Called by `Display`, by `baseline` and by `budget`. Read side. Invariants: no line is wider than [`WIDTH`], there is no colour, and the same
-//! findings always give the same text. Worst first; of each finding first what and where, then the cost, why, and what to do.
+//! Called by `Display`, by `baseline` and by `budget`. Read side. Invariants: no line is wider than [`WIDTH`] (code: [`CODE_WIDTH`]), there is no
+//! colour, and the same findings always give the same text. Worst first; of each finding first what and where, then the cost, why, and
+//! what to do.
 #![forbid(unsafe_code)]
 
 use std::fmt::{self, Write as _};
@@ -14,7 +15,9 @@ use crate::report::{bytes, count, fit, wrapped_to};
 use crate::symbolize::{short_function, short_path};
 
 /// Columns of the text.
-const WIDTH: usize = 100;
+const WIDTH: usize = 80;
+/// Suggested code is not broken into lines, and cut only here.
+const CODE_WIDTH: usize = 100;
 /// Rows of each table that lists lines.
 const TOP: usize = 10;
 /// Findings that are told in full.
@@ -69,7 +72,8 @@ fn write(findings: &Findings, f: &mut String) -> fmt::Result {
             1 => "; 1 line needs more iterations".to_owned(),
             lines => format!("; {} lines need more iterations", count(lines as u64)),
         };
-        writeln!(f, "{found} in {}{waiting}.", loops_in_words(&findings.loops))?;
+        let headline = format!("{found} in {}{waiting}.", loops_in_words(&findings.loops));
+        f.write_str(&wrapped_to(&headline, 0, WIDTH))?;
     }
     for (number, found) in (1..).zip(findings.findings.iter().take(gated.min(DETAILED))) {
         writeln!(f)?;
@@ -205,7 +209,7 @@ fn finding(finding: &Finding, number: &str, f: &mut String) -> fmt::Result {
     if !finding.suggestion.code.is_empty() {
         for line in finding.suggestion.code.lines() {
             let line = format!("{:1$}{line}", "", CODE);
-            writeln!(f, "{}", fit(line.trim_end(), WIDTH))?;
+            writeln!(f, "{}", fit(line.trim_end(), CODE_WIDTH))?;
         }
     }
     let confidence = &finding.confidence;
