@@ -137,14 +137,19 @@ fn loops_in_words(loops: &[LoopSeen]) -> String {
     )
 }
 
+fn what_of(line: &CodeLine) -> &str {
+    let named = line.collection.as_deref().or(line.made_by.as_deref());
+    named.unwrap_or("blocks")
+}
+
 /// `HashSet<u64>  src/fraud.rs:58  fraud::check_fraud`.
 fn title_of(line: &CodeLine) -> String {
-    let what = line
-        .collection
-        .as_deref()
-        .or(line.made_by.as_deref())
-        .unwrap_or("blocks");
-    let mut title = format!("{what}  {}", line.place);
+    format!("{}  {}", what_of(line), place_of(line))
+}
+
+/// `src/fraud.rs:58  fraud::check_fraud`.
+fn place_of(line: &CodeLine) -> String {
+    let mut title = line.place.clone();
     if !line.function.is_empty() && line.function != line.place {
         title.push_str("  ");
         title.push_str(&line.function);
@@ -154,10 +159,11 @@ fn title_of(line: &CodeLine) -> String {
 
 fn finding(finding: &Finding, number: &str, f: &mut String) -> fmt::Result {
     let severity = format!("severity {}", finding.severity);
-    let title = format!("{number}{}: {}", finding.verdict, title_of(&finding.line));
+    let title = format!("{number}{}: {}", finding.verdict, what_of(&finding.line));
     let room = WIDTH - severity.len() - 2;
     let title = fit(&title, room);
     writeln!(f, "{title:<room$}  {severity}")?;
+    paragraph(f, "at", &place_of(&finding.line))?;
 
     let iteration = &finding.iteration;
     let mut place = format!("each {} of {}", iteration.noun(), short_scope(&iteration.name));
