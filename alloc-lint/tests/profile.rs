@@ -159,15 +159,15 @@ fn a_snapshot_is_read_with_the_innermost_own_frame_and_the_iterations_around_it(
         "frames": [
             {"module": 0, "offset": 1, "symbols": [
                 symbol("realloc_front<std::alloc::System>", "/build/alloc-core/src/record/gate.rs", 509),
-                symbol("__rust_alloc", "/work/shop/src/main.rs", 24),
+                symbol("__rust_alloc", "/home/me/shop/src/main.rs", 24),
                 symbol("alloc::raw_vec::grow", "/rustc/abc/library/alloc/src/raw_vec.rs", 7),
                 symbol("regex::f", "/home/me/.cargo/registry/src/index/regex-1.0.0/src/lib.rs", 7)
             ]},
-            {"module": 0, "offset": 2, "symbols": [symbol("shop::grown", "/work/shop/src/shop.rs", 12), symbol("shop::handle", "/work/shop/src/shop.rs", 2)]},
+            {"module": 0, "offset": 2, "symbols": [symbol("shop::grown", "/home/me/shop/src/shop.rs", 12), symbol("shop::handle", "/home/me/shop/src/shop.rs", 2)]},
         ],
     });
     let profile = Profile::from_json(&snapshot.to_string()).expect("it is a snapshot");
-    let mut expected = site("/work/shop/src/shop.rs", 12, "shop::grown", 256);
+    let mut expected = site("/home/me/shop/src/shop.rs", 12, "shop::grown", 256);
     expected.allocations = 5;
     expected.iterations = Some(40);
     assert!(profile.sites.contains(&expected), "{profile:?}");

@@ -1,0 +1,109 @@
+//! Gives the stacks, frames and modules of a snapshot their places in it.
+//!
+//! A part of `control`. Cost: a hash look-up for each stack, and one for each frame of a new stack.
+#![forbid(unsafe_code)]
+
+use std::collections::HashMap;
+
+use crate::model::{Frame, Module, Stack};
+use crate::record::{context, sys};
+use crate::symbolize::identity;
+
+/// Gives every distinct stack, frame and module of a snapshot its index.
+pub(super) struct StackTable {
+    modules: Vec<(std::ops::RangeInclusive<usize>, Module)>,
+    used_modules: Vec<Module>,
+    module_index: HashMap<usize, u32>,
+    frames: Vec<Frame>,
+    frame_index: HashMap<usize, u32>,
+    stacks: Vec<Stack>,
+    stack_index: HashMap<(context::Frames, bool, bool), u32>,
+}
+
+impl StackTable {
+    pub(super) fn new() -> Self {
+        let mut modules = Vec::new();
+        sys::for_each_module(|module| {
+            let path = if module.path.is_empty() {
+                std::env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned())
+            } else {
+                String::from_utf8_lossy(module.path).into_owned()
+            };
+            // The file's name as it can be opened: the loader gives the executable none.
+            let build_id = match (module.build_id, module.path) {
+                ([], []) => identity("/proc/self/exe"),
+                ([], _) => identity(&path),
+                (id, _) => Some(id.iter().map(|byte| format!("{byte:02x}")).collect()),
+            }
+            .unwrap_or_default();
+            modules.push((
+                module.range,
+                Module {
+                    path,
+                    build_id,
+                    load_address: module.load_address as u64,
+                },
+            ));
+        });
+        modules.sort_by_key(|(range, _)| *range.start());
+        Self {
+            modules,
+            used_modules: Vec::new(),
+            module_index: HashMap::new(),
+            frames: Vec::new(),
+            frame_index: HashMap::new(),
+            stacks: Vec::new(),
+            stack_index: HashMap::new(),
+        }
+    }
+
+    pub(super) fn intern(&mut self, info: &'static context::ContextInfo) -> u32 {
+        let key = (info.frames(), info.is_truncated(), info.is_foreign());
+        if let Some(&index) = self.stack_index.get(&key) {
+            return index;
+        }
+        let frames = info.frames().iter().map(|address| self.frame(address)).collect();
+        self.stacks.push(Stack {
+            frames,
+            truncated: info.is_truncated(),
+            foreign: info.is_foreign(),
+        });
+        let index = self.stacks.len() as u32 - 1;
+        self.stack_index.insert(key, index);
+        index
+    }
+
+    pub(super) fn frame(&mut self, address: usize) -> u32 {
+        if let Some(&index) = self.frame_index.get(&address) {
+            return index;
+        }
+        // The return address may be one past the end of the last function of a module.
+        let after = self.modules.partition_point(|(range, _)| *range.start() < address);
+        let found = after
+            .checked_sub(1)
+            .filter(|&index| self.modules[index].0.contains(&(address - 1)));
+        let (module, offset) = match found {
+            Some(index) => {
+                let module = &self.modules[index].1;
+                let used = *self.module_index.entry(index).or_insert_with(|| {
+                    self.used_modules.push(module.clone());
+                    self.used_modules.len() as u32 - 1
+                });
+                (Some(used), address as u64 - module.load_address)
+            }
+            None => (None, address as u64),
+        };
+        self.frames.push(Frame {
+            module,
+            offset,
+            symbols: Vec::new(),
+        });
+        let index = self.frames.len() as u32 - 1;
+        self.frame_index.insert(address, index);
+        index
+    }
+
+    pub(super) fn finish(self) -> (Vec<Stack>, Vec<Frame>, Vec<Module>) {
+        (self.stacks, self.frames, self.used_modules)
+    }
+}
