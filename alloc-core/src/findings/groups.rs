@@ -20,6 +20,9 @@ const INSIDE: f64 = 0.9;
 const NEARLY_ALL: f64 = 0.95;
 /// Blocks alive at once that a pool is for; more are for an arena.
 const FEW: u64 = 8;
+/// A stack seen in fewer iterations than one in so many of those that the line builds in is no part of what an iteration builds: a cache
+/// that the first one fills, a table that is kept and grows now and then.
+const RARE: u64 = 10;
 
 /// What one line builds in one loop.
 pub(super) struct Group<'a> {
@@ -220,7 +223,7 @@ pub(super) fn of_loop<'a>(
 ) -> Vec<Group<'a>> {
     let mut index: HashMap<PlaceId, usize> = HashMap::new();
     let mut groups: Vec<Group<'a>> = Vec::new();
-    for (context, stats) in (0..).zip(&snapshot.contexts) {
+    for context in 0..snapshot.contexts.len() as u32 {
         let Some(at) = places.at(context).filter(|at| inside.get(at.scope) == Some(&true)) else {
             continue;
         };
@@ -241,7 +244,6 @@ pub(super) fn of_loop<'a>(
             groups.len() - 1
         });
         groups[number].contexts.push(context);
-        add_counters(&mut groups[number].counters, &stats.counters);
     }
     for site in &stats.sites {
         let Some(at) = places.at(site.context) else { continue };
@@ -252,6 +254,12 @@ pub(super) fn of_loop<'a>(
     }
     groups.retain(|group| !group.sites.is_empty());
     for group in &mut groups {
+        leave_out_rare(group);
+        let counters = group
+            .contexts
+            .iter()
+            .filter_map(|context| snapshot.contexts.get(*context as usize));
+        counters.for_each(|context| add_counters(&mut group.counters, &context.counters));
         choose_main(group, places);
         let label = places.label(group.face());
         let made = group.contexts.iter().filter(|context| places.label(**context) == label);
@@ -260,6 +268,20 @@ pub(super) fn of_loop<'a>(
     }
     groups.sort_by_key(|group| (u64::MAX - group.counters.total_bytes, group.place));
     groups
+}
+
+/// Leaves stacks that few of the iterations have out of what the line builds in one, and out of its cost.
+fn leave_out_rare(group: &mut Group<'_>) {
+    let most = group.sites.iter().map(|site| site.present).max().unwrap_or(0);
+    let is_rare = |site: &LoopSite| site.present.saturating_mul(RARE) < most;
+    let rare: HashSet<u32> = group
+        .sites
+        .iter()
+        .filter(|site| is_rare(site))
+        .map(|site| site.context)
+        .collect();
+    group.contexts.retain(|context| !rare.contains(context));
+    group.sites.retain(|site| !is_rare(site));
 }
 
 /// The sites of the outermost collection of a line: of those that lie in no other, the kind that weighs most.

@@ -58,6 +58,19 @@ fn what_is_built_now_and_then_is_silent() {
 }
 
 #[test]
+fn what_the_first_iteration_fills_does_not_hide_what_each_builds() {
+    let mut world = World::new();
+    let requests = world.requests(N);
+    world.rebuilt(requests, &SET, 4096);
+    // Heavier than all the sets: a cache, made once, by the same line.
+    let cache = world.context(requests, &[RAW_VEC, PUSH, LINE], churned(1, 100 << 20));
+    world.site(requests, steady(cache, 1, 100 << 20));
+    let finding = world.finding();
+    assert_eq!(finding.line.collection.as_deref(), Some("HashSet<u64>"));
+    assert_eq!((finding.cost.allocations, finding.cost.bytes), (1.0, 4096.0));
+}
+
+#[test]
 fn what_is_returned_is_silent_even_if_the_caller_frees_it() {
     for confined in [0, 500, 989] {
         let mut world = World::new();
