@@ -128,15 +128,19 @@ fn below_several_times(mut words: Vec<String>, unique: Unique) {
     allocate(4 - run);
 }
 
+async fn waits_and_allocates(unique: Unique, blocks: usize) -> Result<(), std::num::ParseIntError> {
+    wait().await;
+    allocate(blocks);
+    assert_eq!(*unique.0, "7".parse::<u64>()?);
+    Ok(())
+}
+
 #[allocation_test(allocations == 2)]
 #[rstest]
 #[case(2)]
 #[tokio::test]
 async fn above_and_async(unique: Unique, #[case] blocks: usize) -> Result<(), std::num::ParseIntError> {
-    wait().await;
-    allocate(blocks);
-    assert_eq!(*unique.0, "7".parse::<u64>()?);
-    Ok(())
+    waits_and_allocates(unique, blocks).await
 }
 
 #[rstest]
@@ -144,10 +148,7 @@ async fn above_and_async(unique: Unique, #[case] blocks: usize) -> Result<(), st
 #[allocation_test(allocations == 2)]
 #[tokio::test]
 async fn between_and_async(unique: Unique, #[case] blocks: usize) -> Result<(), std::num::ParseIntError> {
-    wait().await;
-    allocate(blocks);
-    assert_eq!(*unique.0, "7".parse::<u64>()?);
-    Ok(())
+    waits_and_allocates(unique, blocks).await
 }
 
 #[rstest]
@@ -155,10 +156,7 @@ async fn between_and_async(unique: Unique, #[case] blocks: usize) -> Result<(), 
 #[tokio::test]
 #[allocation_test(allocations == 2)]
 async fn below_and_async(unique: Unique, #[case] blocks: usize) -> Result<(), std::num::ParseIntError> {
-    wait().await;
-    allocate(blocks);
-    assert_eq!(*unique.0, "7".parse::<u64>()?);
-    Ok(())
+    waits_and_allocates(unique, blocks).await
 }
 
 static ASYNC_ABOVE: AtomicUsize = AtomicUsize::new(0);

@@ -435,20 +435,6 @@ mod tests {
         }
     }
 
-    /// Names of all fields in a JSON value, at any depth.
-    fn field_names(value: &serde_json::Value, names: &mut std::collections::BTreeSet<String>) {
-        match value {
-            serde_json::Value::Object(map) => {
-                for (name, value) in map {
-                    names.insert(name.clone());
-                    field_names(value, names);
-                }
-            }
-            serde_json::Value::Array(values) => values.iter().for_each(|value| field_names(value, names)),
-            _ => {}
-        }
-    }
-
     #[test]
     fn the_documentation_names_every_field() {
         let document = include_str!("../../../docs/snapshot-format.md");
@@ -469,7 +455,7 @@ mod tests {
             diff.report().to_json(),
             across.report().to_json(),
         ] {
-            field_names(&value, &mut names);
+            fixture::field_names(&value, &mut names);
         }
         assert!(names.len() > 80, "{names:?}");
         let missing: Vec<_> = names

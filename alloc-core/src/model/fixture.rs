@@ -133,3 +133,17 @@ pub(crate) fn full() -> Snapshot {
     snapshot.tracker.threads = 4;
     snapshot
 }
+
+/// Names of all fields in a JSON value, at any depth.
+pub(crate) fn field_names(value: &serde_json::Value, names: &mut std::collections::BTreeSet<String>) {
+    match value {
+        serde_json::Value::Object(map) => {
+            for (name, value) in map {
+                names.insert(name.clone());
+                field_names(value, names);
+            }
+        }
+        serde_json::Value::Array(values) => values.iter().for_each(|value| field_names(value, names)),
+        _ => {}
+    }
+}

@@ -121,23 +121,11 @@ fn hostile_names_neither_break_lines_nor_panic() {
 
 #[test]
 fn the_documentation_names_every_field() {
-    fn field_names(value: &serde_json::Value, names: &mut BTreeSet<String>) {
-        match value {
-            serde_json::Value::Object(map) => {
-                for (name, value) in map {
-                    names.insert(name.clone());
-                    field_names(value, names);
-                }
-            }
-            serde_json::Value::Array(values) => values.iter().for_each(|value| field_names(value, names)),
-            _ => {}
-        }
-    }
     let document = include_str!("../../../../docs/rebuilds.md");
     let mut json = shop().findings().to_json();
     json["process"].take();
     let mut names = BTreeSet::new();
-    field_names(&json, &mut names);
+    crate::model::fixture::field_names(&json, &mut names);
     assert!(names.len() > 40, "{names:?}");
     for name in names {
         assert!(

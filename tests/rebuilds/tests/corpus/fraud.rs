@@ -162,13 +162,16 @@ pub(crate) mod hit_and_miss {
         active: bool,
     }
 
+    fn table() -> Vec<Row> {
+        let row = |user| Row {
+            user_id: user_id(user),
+            active: user % 7 != 0,
+        };
+        (0..USERS).map(row).collect()
+    }
+
     pub(crate) fn bad(n: u64) {
-        let table: Vec<Row> = (0..USERS)
-            .map(|user| Row {
-                user_id: user_id(user),
-                active: user % 7 != 0,
-            })
-            .collect();
+        let table = table();
         let mut cached = None;
         for payment in 0..n {
             if payment % EXPIRY == 0 {
@@ -191,12 +194,7 @@ pub(crate) mod hit_and_miss {
     }
 
     pub(crate) fn fixed(n: u64) {
-        let table: Vec<Row> = (0..USERS)
-            .map(|user| Row {
-                user_id: user_id(user),
-                active: user % 7 != 0,
-            })
-            .collect();
+        let table = table();
         let mut cached = None;
         for payment in 0..n {
             if payment % EXPIRY == 0 {
