@@ -3,8 +3,7 @@
 //! A part of `control`: of the record side it sees `growth` and the threads.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-
+use super::ids::IdMap;
 use crate::ids::ContextId;
 use crate::model::{Growth, GrowthClass};
 use crate::record::growth::{CLASSES, GrowthRow, class_bytes};
@@ -47,8 +46,8 @@ impl Sum {
 }
 
 /// The growth of every context that has some.
-pub(super) fn read(threads: &[&'static ThreadState], contexts: usize) -> HashMap<u32, Growth> {
-    let mut sums: HashMap<u32, Sum> = HashMap::new();
+pub(super) fn read(threads: &[&'static ThreadState], contexts: usize) -> IdMap<u32, Growth> {
+    let mut sums: IdMap<u32, Sum> = IdMap::default();
     let mut add = |context: usize, row: &GrowthRow| {
         if row.largest.read() != 0 || row.ended().any(|blocks| blocks != 0) {
             sums.entry(context as u32).or_default().add(row);

@@ -3,16 +3,15 @@
 //! A part of `control`: of the record side it sees `observe` and `scope`.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-
+use super::ids::IdMap;
 use crate::model::{FreedBefore, Lifetimes, LoopSite, LoopStats, ScopeNode, Temporaries};
 use crate::record::counters::Counter;
 use crate::record::observe::{self, LoopRow, RECENT};
 use crate::record::scope;
 
 /// What was observed of iterations. `places`: where contexts stand in the snapshot.
-pub(super) fn read(nodes: &[ScopeNode], places: &HashMap<u32, u32>) -> Vec<LoopStats> {
-    let mut sites: HashMap<u32, Vec<LoopSite>> = HashMap::new();
+pub(super) fn read(nodes: &[ScopeNode], places: &IdMap<u32, u32>) -> Vec<LoopStats> {
+    let mut sites: IdMap<u32, Vec<LoopSite>> = IdMap::default();
     for row in observe::rows() {
         if let Some(&context) = places.get(&row.context().0) {
             sites
@@ -39,8 +38,8 @@ pub(super) fn read(nodes: &[ScopeNode], places: &HashMap<u32, u32>) -> Vec<LoopS
 }
 
 /// How soon blocks were freed, by the id of their context.
-pub(super) fn read_lifetimes() -> HashMap<u32, Lifetimes> {
-    let mut lifetimes: HashMap<u32, Lifetimes> = HashMap::new();
+pub(super) fn read_lifetimes() -> IdMap<u32, Lifetimes> {
+    let mut lifetimes: IdMap<u32, Lifetimes> = IdMap::default();
     // A context may have two rows, made at the same instant.
     for row in observe::rows().filter(|row| row.node() == 0) {
         let sum = lifetimes.entry(row.context().0).or_default();
@@ -59,7 +58,7 @@ fn temporaries(row: &LoopRow) -> Temporaries {
     Temporaries { none, one, four, eight }
 }
 
-fn read_site(row: &LoopRow, context: u32, places: &HashMap<u32, u32>) -> LoopSite {
+fn read_site(row: &LoopRow, context: u32, places: &IdMap<u32, u32>) -> LoopSite {
     let mut final_bytes: Vec<u64> = row.final_bytes().collect();
     final_bytes.sort_unstable();
     let freed_before = row.targets().filter_map(|(target, blocks)| {

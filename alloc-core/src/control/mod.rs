@@ -7,12 +7,12 @@
 mod baseline;
 mod exit;
 mod growth;
+mod ids;
 mod loops;
 mod nodes;
 mod stacks;
 mod tables;
 
-use std::collections::HashMap;
 use std::hint::black_box;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,6 +20,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::baseline::Baseline;
 pub(crate) use self::exit::{at_exit, on_denied};
+use self::ids::IdMap;
 use self::nodes::{add_inclusive, read_nodes};
 use self::stacks::StackTable;
 use self::tables::{Reading, Sum, read_tables};
@@ -91,7 +92,7 @@ fn collect() -> Snapshot {
         .get(ContextId::TRACKER.0 as usize)
         .map(Sum::counters)
         .unwrap_or_default();
-    let mut older: HashMap<u32, Vec<EpochChange>> = HashMap::new();
+    let mut older: IdMap<u32, Vec<EpochChange>> = IdMap::default();
     epoch::for_each_change(|context, epoch, effect| {
         let Effect {
             blocks,
@@ -108,13 +109,13 @@ fn collect() -> Snapshot {
         });
     });
     let mut stacks = StackTable::new();
-    let mut contexts = Vec::new();
+    let mut contexts = Vec::with_capacity(sums.len());
     let mut totals = Counters::default();
     let mut lifetimes = loops::read_lifetimes();
     // Places of contexts in the snapshot, by their ids.
-    let mut places: HashMap<u32, u32> = HashMap::new();
+    let mut places: IdMap<u32, u32> = IdMap::with_capacity_and_hasher(sums.len(), Default::default());
     let (mut truncated_stacks, mut foreign_stacks) = (0, 0);
-    let position: HashMap<u32, usize> = nodes
+    let position: IdMap<u32, usize> = nodes
         .iter()
         .enumerate()
         .map(|(index, node)| (node.id.0, index))

@@ -3,8 +3,7 @@
 //! A part of `control`.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-
+use super::ids::IdMap;
 use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
 use crate::model::{CallStats, Counters, ScopeNode, add_counters};
 use crate::record::counters::NodeRow;
@@ -98,7 +97,7 @@ pub(super) fn read_calls<'a>(total: &'a NodeRow, rows: impl Iterator<Item = &'a 
 }
 
 /// Parents come before their children: from the back, every node is complete when it is added to its parent.
-pub(super) fn add_inclusive(nodes: &mut [ScopeNode], position: &HashMap<u32, usize>) {
+pub(super) fn add_inclusive(nodes: &mut [ScopeNode], position: &IdMap<u32, usize>) {
     for node in nodes.iter_mut() {
         node.inclusive = node.own;
     }

@@ -3,8 +3,7 @@
 //! A part of `control`. Cost: a hash look-up for each stack, and one for each frame of a new stack.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-
+use super::ids::IdMap;
 use crate::model::{Frame, Module, Stack};
 use crate::record::{context, sys};
 use crate::symbolize::identity;
@@ -13,11 +12,14 @@ use crate::symbolize::identity;
 pub(super) struct StackTable {
     modules: Vec<(std::ops::RangeInclusive<usize>, Module)>,
     used_modules: Vec<Module>,
-    module_index: HashMap<usize, u32>,
+    module_index: IdMap<usize, u32>,
     frames: Vec<Frame>,
-    frame_index: HashMap<usize, u32>,
+    frame_index: IdMap<usize, u32>,
     stacks: Vec<Stack>,
-    stack_index: HashMap<(context::Frames, bool, bool), u32>,
+    /// By what the record side knows a stack by: its hash and its flags.
+    stack_index: IdMap<u64, u32>,
+    /// Addresses of the last stack, outermost first, and their indices.
+    last: Vec<(usize, u32)>,
 }
 
 impl StackTable {
@@ -49,22 +51,34 @@ impl StackTable {
         Self {
             modules,
             used_modules: Vec::new(),
-            module_index: HashMap::new(),
+            module_index: IdMap::default(),
             frames: Vec::new(),
-            frame_index: HashMap::new(),
+            frame_index: IdMap::default(),
             stacks: Vec::new(),
-            stack_index: HashMap::new(),
+            stack_index: IdMap::default(),
+            last: Vec::new(),
         }
     }
 
     pub(super) fn intern(&mut self, info: &'static context::ContextInfo) -> u32 {
-        let key = (info.frames(), info.is_truncated(), info.is_foreign());
+        let key = info.stack_key();
         if let Some(&index) = self.stack_index.get(&key) {
             return index;
         }
-        let frames = info.frames().iter().map(|address| self.frame(address)).collect();
+        // PERF: from the outside, because stacks that were made one after the other begin alike: most frames need no look-up.
+        for (depth, address) in info.frames().iter().rev().enumerate() {
+            match self.last.get(depth) {
+                Some(&(known, _)) if known == address => {}
+                Some(_) => self.last[depth] = (address, self.frame(address)),
+                None => {
+                    let found = (address, self.frame(address));
+                    self.last.push(found);
+                }
+            }
+        }
+        let outermost_first = &self.last[..info.frames().len()];
         self.stacks.push(Stack {
-            frames,
+            frames: outermost_first.iter().rev().map(|(_, index)| *index).collect(),
             truncated: info.is_truncated(),
             foreign: info.is_foreign(),
         });
@@ -73,7 +87,7 @@ impl StackTable {
         index
     }
 
-    pub(super) fn frame(&mut self, address: usize) -> u32 {
+    fn frame(&mut self, address: usize) -> u32 {
         if let Some(&index) = self.frame_index.get(&address) {
             return index;
         }

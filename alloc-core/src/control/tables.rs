@@ -3,9 +3,8 @@
 //! A part of `control`. INVARIANT: all frees are read before all allocations, so that no live figure comes out below zero.
 #![forbid(unsafe_code)]
 
-use std::collections::HashMap;
-
 use super::growth;
+use super::ids::IdMap;
 use super::nodes::read_nodes;
 use crate::ids::ContextId;
 use crate::model::{Counters, Growth, ScopeNode};
@@ -75,7 +74,7 @@ pub(super) struct Reading {
     pub(super) nodes: Vec<ScopeNode>,
     pub(super) peak_bytes: u64,
     pub(super) untracked_frees: u64,
-    pub(super) growth: HashMap<u32, Growth>,
+    pub(super) growth: IdMap<u32, Growth>,
 }
 
 pub(super) fn shared_copied(context: ContextId) -> u64 {

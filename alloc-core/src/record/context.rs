@@ -34,15 +34,18 @@ fn pack(address: usize) -> Packed {
 }
 
 /// The frames of a context.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy)]
 pub(crate) struct Frames(&'static [Packed]);
 
 impl Frames {
     pub(crate) fn is_empty(self) -> bool {
         self.0.is_empty()
     }
+    pub(crate) fn len(self) -> usize {
+        self.0.len()
+    }
     /// Return addresses, innermost first.
-    pub(crate) fn iter(self) -> impl Iterator<Item = usize> {
+    pub(crate) fn iter(self) -> impl DoubleEndedIterator<Item = usize> + ExactSizeIterator {
         let unpack = |packed: &Packed| {
             packed
                 .iter()
@@ -85,6 +88,11 @@ impl ContextInfo {
             Some(start) => unsafe { core::slice::from_raw_parts(start.as_ptr(), length) },
             None => &[],
         })
+    }
+    /// Equal for contexts of the same stack, cut at the same place, whatever their scopes. Identity is the hash: see the file's head.
+    pub(crate) fn stack_key(&self) -> u64 {
+        let flags = self.shape.load(Ordering::Relaxed) & (TRUNCATED | FOREIGN);
+        self.hash.load(Ordering::Relaxed) ^ u64::from(flags)
     }
     pub(crate) fn is_truncated(&self) -> bool {
         self.shape.load(Ordering::Relaxed) & TRUNCATED != 0
