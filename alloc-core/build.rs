@@ -17,6 +17,10 @@ fn main() {
     for backend in ["stack_rules", "stack_frame_pointers", "stack_fallback"] {
         println!("cargo::rustc-check-cfg=cfg({backend})");
     }
+    // `allocscope_model`: the tables under model checking, see `models`. `fuzzing`: set by cargo-fuzz.
+    for check in ["allocscope_model", "fuzzing"] {
+        println!("cargo::rustc-check-cfg=cfg({check})");
+    }
     println!("cargo::rustc-cfg={}", backend());
     // For budgets that hold for one toolchain only.
     println!("cargo::rustc-env=ALLOCSCOPE_RUSTC={}", toolchain());

@@ -64,6 +64,8 @@ mod ids;
 mod inside;
 mod iterations;
 pub mod model;
+#[cfg(all(test, allocscope_model))]
+mod models;
 mod record;
 pub mod report;
 mod symbolize;

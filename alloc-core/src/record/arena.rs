@@ -5,7 +5,7 @@
 //! Leaves out: freeing. Tables that shrink keep their own free lists.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use crate::record::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use super::sys;
 

@@ -11,7 +11,7 @@
 //! subtracted from that call: stamps come again after four million calls with survivors on one thread, or after 16,384 threads
 //! that each live for one such call.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::block::{GENERATION_BITS, SLOT_BITS, Stamp};
 use super::free::FreeStack;

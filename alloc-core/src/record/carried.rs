@@ -8,7 +8,7 @@
 //! Cost: a look-up of the thread's row of the node, and some dozen loads and stores.
 //! Leaves out: figures of calls. The call that started the work may be over.
 
-use core::sync::atomic::Ordering;
+use crate::record::atomic::Ordering;
 
 use super::enter;
 pub(crate) use super::enter::PartGuard;

@@ -6,7 +6,7 @@
 //! hash of the kept frames: among a million stacks two share one with a probability of 3e-8.
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop};
 
 use super::arena;
 use super::block::CONTEXT_BITS;
@@ -72,7 +72,7 @@ static NEXT: AtomicU32 = AtomicU32::new(FIRST_FREE);
 /// Keys of the contexts that are being made; 0: none.
 static IN_THE_MAKING: [AtomicU64; 64] = [const { AtomicU64::new(0) }; 64];
 /// Turns that a thread waits for another one to make a context.
-const PATIENCE: usize = 2000;
+const PATIENCE: usize = if cfg!(allocscope_model) { 2 } else { 2000 };
 
 impl ContextInfo {
     /// The scope node; 0 while the id is not in use.
@@ -198,7 +198,7 @@ impl Claim {
                     if other != key || place.load(Ordering::Acquire) != key {
                         break;
                     }
-                    core::hint::spin_loop();
+                    spin_loop();
                 }
                 Self(None)
             }

@@ -4,7 +4,7 @@
 //! The shared shard (`thread::shared`) is written by many, with `add_shared`. Cost: one memory operand each.
 
 use super::pages::PageRow;
-use core::sync::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// A 64-bit figure with one writer at a time. Signed figures use the same bits.
 #[derive(Default)]

@@ -8,7 +8,7 @@
 
 use core::marker::PhantomData;
 use core::ptr;
-use core::sync::atomic::Ordering;
+use crate::record::atomic::Ordering;
 
 use super::block::Stamp;
 use super::counters::{LOSSES, NodeRow};

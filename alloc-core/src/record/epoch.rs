@@ -6,7 +6,7 @@
 //! block, and each block is older at most once per snapshot.
 //! LIMIT: after 4095 snapshots, or with the table full, epochs stop and `is_exact` turns false.
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::block::{Birth, EPOCH_BITS, Stamp};
 use super::counters::Counter;
@@ -94,7 +94,7 @@ impl Effect {
 }
 
 const LEVEL_BITS: [u32; 4] = [10, 13, 16, 19];
-const MAX_PROBES: u64 = 32;
+const MAX_PROBES: u64 = if cfg!(allocscope_model) { 2 } else { 32 };
 static LEVELS: [Lazy<Change>; LEVEL_BITS.len()] = [const { Lazy::new() }; LEVEL_BITS.len()];
 
 fn entry(table: core::ptr::NonNull<Change>, bits: u32, hash: u64, step: u64) -> &'static Change {

@@ -14,7 +14,7 @@
 //! Frames hold no pointers to each other: forgetting a guard, or dropping guards out of order, can harm figures but nothing else.
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
+use crate::record::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
 
 use super::block::{Birth, Stamp};
 use super::call;

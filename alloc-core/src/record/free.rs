@@ -3,7 +3,7 @@
 //! Record side; used by the tables whose slots come back (`call`, `waiting`). Cost: one compare-and-exchange per slot taken or given
 //! on the shared stack, a load and a store on a thread's own.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// Slots linked through a word of their own. Slot 0 is never in it: it means "none".
 pub(crate) struct FreeStack {

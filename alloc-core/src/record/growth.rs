@@ -10,7 +10,7 @@
 //! shared shard are left out of the sizes. Cost: some 30 instructions per reallocation; nothing for allocations and frees with
 //! the header in front.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::record::atomic::{AtomicU32, Ordering};
 
 use super::counters::Counter;
 use super::pages::PageRow;

@@ -4,9 +4,12 @@
 //! moment a level is added; readers of the tables merge by content. Cost: one probe sequence per level, at most six.
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop};
 
 use super::arena;
+
+/// Turns that a thread waits for another one to make a table.
+const PATIENCE: usize = if cfg!(allocscope_model) { 2 } else { 10_000 };
 
 /// A table made at its first use by one thread, while the others wait a bounded number of turns.
 pub(crate) struct Lazy<T> {
@@ -39,11 +42,11 @@ impl<T> Lazy<T> {
             return Some(table);
         }
         if self.claimed.swap(true, Ordering::Relaxed) {
-            for _ in 0..10_000 {
+            for _ in 0..PATIENCE {
                 if let Some(table) = self.get() {
                     return Some(table);
                 }
-                core::hint::spin_loop();
+                spin_loop();
             }
         }
         // SAFETY: the caller's promise.
@@ -63,7 +66,7 @@ impl<T> Lazy<T> {
 const LEVELS: usize = 6;
 const ID_BITS: u32 = 22;
 const ID_MASK: u64 = (1 << ID_BITS) - 1;
-const MAX_PROBES: u64 = 64;
+const MAX_PROBES: u64 = if cfg!(allocscope_model) { 2 } else { 64 };
 
 struct Level {
     /// Number of entries, as a power of two.

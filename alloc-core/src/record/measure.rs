@@ -6,7 +6,7 @@
 //! Cost: a few loads; nothing while no measurement runs. Leaves out: who counts for whom (`budget::carried`).
 
 use core::ptr::NonNull;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::record::atomic::{AtomicU64, Ordering};
 
 use super::counters::{LOSSES, NodeRow};
 use super::enter::{self, CallState, PollGuard, ScopeGuard};

@@ -13,6 +13,7 @@
 
 pub(crate) mod allocator;
 pub(crate) mod arena;
+pub(crate) mod atomic;
 pub(crate) mod block;
 pub(crate) mod call;
 pub(crate) mod carried;

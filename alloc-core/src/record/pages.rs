@@ -4,7 +4,7 @@
 //! as many rows as `PAGE`, and comes from the pool before it comes from the arena. Cost of `get`: one compare and two loads.
 
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::record::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 
 use super::arena;
 

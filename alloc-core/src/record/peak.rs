@@ -10,7 +10,7 @@
 //!
 //! Cost: an addition, a maximum and two compares per event; a cold call at a new peak or a change of node.
 
-use core::sync::atomic::{AtomicU32, Ordering, fence};
+use crate::record::atomic::{AtomicU32, Ordering, fence, spin_loop};
 
 use super::block::Stamp;
 use super::counters::{Counter, NodeRow, Row};
@@ -315,7 +315,7 @@ fn own_peak(thread: &ThreadState) -> Option<i64> {
         if version.is_multiple_of(2) && thread.version.load(Ordering::Relaxed) == version {
             return Some(peak);
         }
-        core::hint::spin_loop();
+        spin_loop();
     }
     None
 }

@@ -5,7 +5,7 @@
 //! nodes. Leaves out: entering and leaving (`enter`, `frame`).
 
 use core::ptr;
-use core::sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, compiler_fence};
+use crate::record::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 use super::counters::{Counter, LOSSES, NodeRow};
 use super::index::{Index, Lazy, Place};

@@ -5,7 +5,7 @@
 //! program runs on. Cost: `mode` is one relaxed load.
 
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::observe::{self, Observing};
 use super::{arena, sys, thread};

@@ -5,7 +5,7 @@
 //! ready at their first poll never have one. Memory follows the largest number of calls that waited at once.
 //! Cost: a few loads and stores per poll with events.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::record::atomic::{AtomicU32, Ordering};
 
 use super::block::Stamp;
 use super::call;

@@ -5,7 +5,7 @@
 //! unwind out of an allocator: the guard reports it when it is dropped. Cost: two stores and a compare per event, on watched threads; with a
 //! scope's name, a comparison of names for each scope around.
 
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::record::atomic::{AtomicU32, Ordering};
 
 use super::block::{self, Header};
 use super::counters::Counter;

@@ -2,7 +2,7 @@
 //!
 //! Record side. Cost: a hash and a look-up in the thread's cache; the index of contexts when that does not know.
 
-use core::sync::atomic::Ordering;
+use crate::record::atomic::Ordering;
 
 use crate::ids::ContextId;
 use crate::record::counters::{LOSSES, NodeRow, Row};

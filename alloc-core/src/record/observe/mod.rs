@@ -19,7 +19,7 @@ mod pool;
 mod sums;
 mod table;
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use crate::record::atomic::{AtomicU8, Ordering};
 
 pub(crate) use self::pool::Handle;
 pub(crate) use self::sums::{LoopRow, RECENT, rows};

@@ -4,7 +4,7 @@
 //! that has waited for long may be taken away: its call may never go on, or go on for days (a connection). Cost: cold; a few atomic operations.
 
 use core::ops::Range;
-use core::sync::atomic::{AtomicU32, Ordering};
+use crate::record::atomic::{AtomicU32, Ordering};
 
 use super::iteration::Iteration;
 use crate::record::index::Lazy;

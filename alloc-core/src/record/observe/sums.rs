@@ -3,7 +3,7 @@
 //! Record side. Written by any thread at the end of an observed iteration, with atomic additions; read by `control`. Bounded: `ROWS`
 //! rows; what finds none is counted as missed.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use super::iteration::{Iteration, Site};
 use crate::ids::ContextId;

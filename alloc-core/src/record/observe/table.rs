@@ -3,7 +3,7 @@
 //! Record side. Open addressing with linear probing; removing moves later entries back, so there are no marks of removed ones, and a
 //! table whose blocks have all died is empty. Bounded: beyond `ROOM` blocks nothing is added. Cost: one cache line for most look-ups.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicU32, AtomicU64, Ordering};
 
 const SLOTS: usize = 4096;
 const ROOM: u32 = SLOTS as u32 / 4 * 3;

@@ -15,7 +15,7 @@
 //! very addresses the old one returned to. The stack may then be wrong or short; reads stay inside the thread's stack.
 //! The miss path reads a module's unwind information, which is mapped as long as its code is on a stack.
 
-use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use crate::record::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use super::cfi::Image;
 use super::rules;

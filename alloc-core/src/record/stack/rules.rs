@@ -17,7 +17,7 @@
 //! LIMIT: frames over 512 KiB, a saved `rbp` more than 8 KiB below the caller's frame, and rules made of expressions
 //! do not fit: they stop the walk, and the stack is marked truncated.
 
-use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::record::atomic::{AtomicU64, Ordering::Relaxed};
 
 use super::cfi::{self, Cfa, Register};
 use super::modules;

@@ -9,9 +9,11 @@ mod registry;
 mod shared;
 mod site_cache;
 
-use core::cell::{Cell, UnsafeCell};
+#[cfg(not(allocscope_model))]
+use core::cell::Cell;
+use core::cell::UnsafeCell;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
+use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 pub(crate) use self::registry::{Registry, count, is_initialised, state_count};
 pub(crate) use self::shared::{copied_shared, make_shared_row, shared_growth, shared_row};
@@ -163,13 +165,19 @@ static WITHOUT: Nobody = Nobody(Occupied(AtomicU64::new(BUSY)));
 unsafe impl Sync for StatePointer {}
 
 /// Points to an `Occupied` that is the first field of a `ThreadState` unless it is one of the two `Nobody`.
+#[cfg_attr(allocscope_model, allow(dead_code, reason = "models keep it elsewhere"))]
 #[derive(Clone, Copy)]
 struct StatePointer(*const Occupied);
 
+#[cfg(not(allocscope_model))]
 thread_local! {
     // `const` and without a destructor: reading it never allocates, registers or fails, to the very end of the thread.
     static STATE: Cell<StatePointer> = const { Cell::new(StatePointer(&raw const UNKNOWN.0)) };
 }
+
+/// What `STATE` is where threads are those of a model.
+#[cfg(allocscope_model)]
+static STATES: [AtomicPtr<Occupied>; 16] = [const { AtomicPtr::new((&raw const UNKNOWN.0).cast_mut()) }; 16];
 
 static ROW_POOL: Pool = Pool::new();
 static GROWTH_POOL: Pool = Pool::new();
@@ -178,7 +186,7 @@ static NODE_POOL: Pool = Pool::new();
 /// The calling thread's state, if it has one and is not occupied: the usual case of every event.
 #[inline(always)]
 pub(crate) fn unoccupied() -> Option<&'static ThreadState> {
-    let state = STATE.with(Cell::get).0;
+    let state = state_pointer();
     // SAFETY: `state` points to an `Occupied` in any case.
     if unsafe { &*state }.0.load(Ordering::Relaxed) != 0 {
         return None;
@@ -207,7 +215,7 @@ pub(crate) fn attended() -> Option<(&'static ThreadState, Attention)> {
 
 /// The calling thread's state, if it has one.
 pub(crate) fn current() -> Option<&'static ThreadState> {
-    let state = STATE.with(Cell::get).0;
+    let state = state_pointer();
     if ptr::eq(state, &raw const UNKNOWN.0) || ptr::eq(state, &raw const WITHOUT.0) {
         return None;
     }
@@ -215,20 +223,51 @@ pub(crate) fn current() -> Option<&'static ThreadState> {
     Some(unsafe { &*state.cast::<ThreadState>() })
 }
 
+#[cfg(not(allocscope_model))]
+#[inline(always)]
+fn state_pointer() -> *const Occupied {
+    STATE.with(Cell::get).0
+}
+
+#[cfg(not(allocscope_model))]
 fn set_current(state: *const Occupied) {
     STATE.with(|current| current.set(StatePointer(state)));
+}
+
+#[cfg(allocscope_model)]
+fn state_pointer() -> *const Occupied {
+    STATES[crate::record::atomic::model::thread()].load(Ordering::Relaxed)
+}
+
+#[cfg(allocscope_model)]
+fn set_current(state: *const Occupied) {
+    STATES[crate::record::atomic::model::thread()].store(state.cast_mut(), Ordering::Relaxed);
 }
 
 /// The calling thread's state, made now if this is its first event.
 #[cold]
 #[inline(never)]
 pub(crate) fn current_or_register() -> Option<&'static ThreadState> {
-    let state = STATE.with(Cell::get).0;
+    let state = state_pointer();
     if ptr::eq(state, &raw const UNKNOWN.0) {
         registry::register()
     } else {
         current()
     }
+}
+
+/// The end of a model's thread.
+#[cfg(allocscope_model)]
+pub(crate) fn end_current() {
+    if let Some(state) = current() {
+        registry::end(state);
+    }
+}
+
+/// The hook of a fork in the child, for models in which a thread is lost.
+#[cfg(allocscope_model)]
+pub(crate) fn forked() {
+    registry::forked();
 }
 
 impl ThreadState {

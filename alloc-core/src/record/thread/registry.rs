@@ -5,7 +5,7 @@
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop};
 
 use super::shared::{make_shared_growth, shared_row};
 use super::{ENDED, GROWTH_POOL, LIVE, NODE_POOL, ROW_POOL, ThreadState, UNKNOWN, UNUSED, WITHOUT, set_current};
@@ -83,7 +83,10 @@ pub(super) fn register() -> Option<&'static ThreadState> {
     stack::init_thread(unsafe { &mut *state.stack.get() });
     state.status.store(LIVE, Ordering::Release);
     set_current(ptr::from_ref(state).cast());
-    if let Ok(key) = u32::try_from(EXIT_KEY.load(Ordering::Relaxed)) {
+    // The threads of a model end by hand.
+    if cfg!(not(allocscope_model))
+        && let Ok(key) = u32::try_from(EXIT_KEY.load(Ordering::Relaxed))
+    {
         sys::arm_thread_exit(key as libc::pthread_key_t, ptr::from_ref(state).cast());
     }
     Some(state)
@@ -163,11 +166,15 @@ pub(crate) fn state_count() -> u32 {
 // The end of a thread.
 
 unsafe extern "C" fn on_thread_exit(state: *mut c_void) {
-    set_current(&raw const WITHOUT.0);
     // SAFETY: the value armed in `register` is a state, which lives as long as the process.
-    let Some(state) = (unsafe { state.cast::<ThreadState>().as_ref() }) else {
-        return;
-    };
+    if let Some(state) = unsafe { state.cast::<ThreadState>().as_ref() } {
+        end(state);
+    }
+}
+
+/// The calling thread, whose state it is, ends.
+pub(super) fn end(state: &'static ThreadState) {
+    set_current(&raw const WITHOUT.0);
     peak::flush(state);
     frame::forget_calls(state);
     // ORDERING: Release: whoever folds the state sees all that its thread wrote.
@@ -191,7 +198,7 @@ impl Registry {
     /// For threads that begin or end, and for checks of live bytes: lets the few steps of another such thread pass, but does not wait for a
     /// snapshot.
     pub(crate) fn lock_soon() -> Option<Self> {
-        Self::lock_within(64)
+        Self::lock_within(if cfg!(allocscope_model) { 2 } else { 64 })
     }
 
     fn lock_within(turns: u32) -> Option<Self> {
@@ -199,7 +206,7 @@ impl Registry {
             if let Some(registry) = Self::try_lock() {
                 return Some(registry);
             }
-            sys::yield_now();
+            wait_a_turn();
         }
         None
     }
@@ -210,7 +217,7 @@ impl Registry {
             if let Some(registry) = Self::try_lock() {
                 return registry;
             }
-            sys::yield_now();
+            wait_a_turn();
         }
     }
 
@@ -231,6 +238,14 @@ impl Registry {
             state.status.store(UNUSED, Ordering::Release);
             UNUSED_STATES.fetch_add(1, Ordering::Relaxed);
         }
+    }
+}
+
+fn wait_a_turn() {
+    if cfg!(allocscope_model) {
+        spin_loop();
+    } else {
+        sys::yield_now();
     }
 }
 
@@ -332,6 +347,10 @@ unsafe extern "C" fn after_fork_in_parent() {
 }
 
 unsafe extern "C" fn after_fork_in_child() {
+    forked();
+}
+
+pub(super) fn forked() {
     // Whoever held it does not exist here, or is this thread.
     HELD_FOR_FORK.set(false);
     drop(Registry(()));

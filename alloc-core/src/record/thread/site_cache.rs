@@ -3,7 +3,7 @@
 //! Record side. Two slots per set; what is looked for last stands in the first, which is the only one the hot path reads.
 
 use core::ptr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::record::atomic::{AtomicU64, Ordering};
 
 use crate::ids::ContextId;
 use crate::record::block::CONTEXT_BITS;

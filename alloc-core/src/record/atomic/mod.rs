@@ -1,0 +1,20 @@
+//! The atomics of the record side: those of `core`, and in model checking ones whose every access is an event of the model.
+//!
+//! Record side; every file of it that shares memory between threads imports from here. Cost: none, the names are re-exports. Built
+//! with `--cfg allocscope_model` they are the types of `model`, of the same size and layout: see `crate::models`.
+
+#[cfg(allocscope_model)]
+pub(crate) mod model;
+
+#[cfg(not(allocscope_model))]
+pub(crate) use core::hint::spin_loop;
+pub(crate) use core::sync::atomic::{Ordering, compiler_fence};
+#[cfg(not(allocscope_model))]
+pub(crate) use core::sync::atomic::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, fence,
+};
+
+#[cfg(allocscope_model)]
+pub(crate) use self::model::{
+    AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, fence, spin_loop,
+};
