@@ -14,6 +14,7 @@ use crate::model::BudgetStats;
 use crate::record::enter::{self, ScopeGuard};
 use crate::record::measure::{Calls, Place};
 use crate::record::scope::ScopeSite;
+use crate::record::thread::NoFork;
 
 /// What happens when a call is over its budget.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -135,7 +136,7 @@ impl CallBudget {
     fn exceed(&'static self, site: &'static ScopeSite, call: Calls, live: u64) {
         let message = inside_tracker(|| {
             if !self.is_listed.swap(true, Ordering::Relaxed) {
-                list().push((site, self));
+                with_list(|list| list.push((site, self)));
             }
             let mut is_news = self.exceeded.fetch_add(1, Ordering::Relaxed) == 0;
             for (worst, (_, limit, actual)) in self.worst.iter().zip(self.figures(call, live)) {
@@ -202,15 +203,17 @@ impl fmt::Display for Over {
 
 type List = Vec<(&'static ScopeSite, &'static CallBudget)>;
 
-/// Budgets that a call was over.
-fn list() -> std::sync::MutexGuard<'static, List> {
+/// Runs `work` on the budgets that a call was over. No child of a fork finds the list locked.
+fn with_list<R>(work: impl FnOnce(&mut List) -> R) -> R {
     static LIST: Mutex<List> = Mutex::new(Vec::new());
-    LIST.lock().unwrap_or_else(PoisonError::into_inner)
+    let _no_fork = NoFork::begin();
+    work(&mut LIST.lock().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// For snapshots: the budgets that calls were over, most calls first. The caller is inside the tracker.
 pub(crate) fn exceeded() -> Vec<BudgetStats> {
-    let mut stats: Vec<BudgetStats> = list()
+    let listed = with_list(|list| list.clone());
+    let mut stats: Vec<BudgetStats> = listed
         .iter()
         .map(|(site, budget)| {
             let (name, file, line) = site.describe();

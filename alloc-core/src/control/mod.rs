@@ -14,8 +14,7 @@ mod stacks;
 mod tables;
 
 use std::hint::black_box;
-use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::baseline::Baseline;
@@ -224,7 +223,13 @@ fn without_contexts(nodes: Vec<ScopeNode>, peak_bytes: u64) -> Snapshot {
 }
 
 fn process_info() -> ProcessInfo {
-    static RUN: OnceLock<u64> = OnceLock::new();
+    // No `OnceLock`: a child forked while another thread fills it would wait for ever.
+    static RUN: AtomicU64 = AtomicU64::new(0);
+    let random = sys::random().max(1);
+    let run = match RUN.compare_exchange(0, random, Ordering::Relaxed, Ordering::Relaxed) {
+        Ok(_) => random,
+        Err(known) => known,
+    };
     let pid = std::process::id();
     let executable = std::env::current_exe().ok();
     let name = executable
@@ -234,7 +239,7 @@ fn process_info() -> ProcessInfo {
     ProcessInfo {
         pid,
         // With the process id, because a forked child goes its own way.
-        run_id: format!("{:016x}-{pid}", RUN.get_or_init(sys::random)),
+        run_id: format!("{:016x}-{pid}", run),
         executable: name.to_string_lossy().into_owned(),
     }
 }

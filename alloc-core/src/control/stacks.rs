@@ -5,6 +5,7 @@
 
 use super::ids::IdMap;
 use crate::model::{Frame, Module, Stack};
+use crate::record::thread::NoFork;
 use crate::record::{context, sys};
 use crate::symbolize::identity;
 
@@ -22,31 +23,45 @@ pub(super) struct StackTable {
     last: Vec<(usize, u32)>,
 }
 
+/// A module as snapshots have it. `name` is the loader's; it gives the executable none.
+fn describe(load_address: usize, name: &[u8], build_id: &[u8]) -> Module {
+    let path = if name.is_empty() {
+        std::env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned())
+    } else {
+        String::from_utf8_lossy(name).into_owned()
+    };
+    // The file's name as it can be opened.
+    let build_id = match (build_id, name) {
+        ([], []) => identity("/proc/self/exe"),
+        ([], _) => identity(&path),
+        (id, _) => Some(id.iter().map(|byte| format!("{byte:02x}")).collect()),
+    };
+    Module {
+        path,
+        build_id: build_id.unwrap_or_default(),
+        load_address: load_address as u64,
+    }
+}
+
 impl StackTable {
     pub(super) fn new() -> Self {
-        let mut modules = Vec::new();
-        sys::for_each_module(|module| {
-            let path = if module.path.is_empty() {
-                std::env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned())
-            } else {
-                String::from_utf8_lossy(module.path).into_owned()
-            };
-            // The file's name as it can be opened: the loader gives the executable none.
-            let build_id = match (module.build_id, module.path) {
-                ([], []) => identity("/proc/self/exe"),
-                ([], _) => identity(&path),
-                (id, _) => Some(id.iter().map(|byte| format!("{byte:02x}")).collect()),
-            }
-            .unwrap_or_default();
-            modules.push((
-                module.range,
-                Module {
-                    path,
-                    build_id,
-                    load_address: module.load_address as u64,
-                },
-            ));
-        });
+        let mut loaded = Vec::new();
+        {
+            let _no_fork = NoFork::begin();
+            sys::for_each_module(|module| {
+                loaded.push((
+                    module.range,
+                    module.load_address,
+                    module.path.to_vec(),
+                    module.build_id.to_vec(),
+                ));
+            });
+        }
+        // Files are read only now, without the loader's lock.
+        let mut modules: Vec<_> = loaded
+            .into_iter()
+            .map(|(range, load_address, name, id)| (range, describe(load_address, &name, &id)))
+            .collect();
         modules.sort_by_key(|(range, _)| *range.start());
         Self {
             modules,

@@ -36,6 +36,8 @@ use frame_pointers as backend;
 #[cfg(stack_rules)]
 use incremental as backend;
 
+use crate::record::thread::NoFork;
+
 /// Frames that a capture can keep at most, whatever depth it is asked for.
 pub(crate) const MAX_DEPTH: usize = 128;
 
@@ -110,6 +112,7 @@ pub(crate) unsafe fn capture_from(state: &mut StackState, depth: usize, entry: E
 ///
 /// Takes the loader's lock: never call it inside an allocation. Meant for where a snapshot is taken or the mode is set.
 pub(crate) fn sync_with_loader() {
+    let _no_fork = NoFork::begin();
     backend::sync_with_loader();
 }
 

@@ -104,7 +104,7 @@ pub(crate) fn env(name: &str) -> Option<&'static CStr> {
     }
 }
 
-/// Runs `hook` when the process ends by returning from `main` or by `exit`.
+/// Runs `hook` when the process ends by returning from `main` or by `exit`; or when the library that this code is in is unloaded.
 pub(crate) fn at_exit(hook: extern "C" fn()) {
     // SAFETY: `hook` is a plain function that lives as long as the program.
     let _ = unsafe { libc::atexit(hook) };
@@ -122,6 +122,12 @@ pub(crate) fn thread_exit_key(destructor: unsafe extern "C" fn(*mut c_void)) -> 
     // SAFETY: `key` is a valid place to write; `destructor` lives as long as the program.
     let status = unsafe { libc::pthread_key_create(&raw mut key, Some(destructor)) };
     (status == 0).then_some(key)
+}
+
+/// Threads that end from now on are not told of any more.
+pub(crate) fn forget_thread_exit_key(key: libc::pthread_key_t) {
+    // SAFETY: `key` came from `thread_exit_key`, and nobody uses it after this.
+    let _ = unsafe { libc::pthread_key_delete(key) };
 }
 
 /// Arms the destructor for the calling thread.

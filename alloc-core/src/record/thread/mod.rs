@@ -5,6 +5,7 @@
 //! pages to the pools, so memory follows the threads that are alive. Threads without a state (ended ones, or no memory left) are
 //! counted in the shared shard directly (`gate::unusual`).
 
+mod fork;
 mod registry;
 mod shared;
 mod site_cache;
@@ -15,6 +16,7 @@ use core::cell::UnsafeCell;
 use core::ptr;
 use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
+pub(crate) use self::fork::NoFork;
 pub(crate) use self::registry::{Registry, count, is_initialised, state_count};
 pub(crate) use self::shared::{copied_shared, make_shared_row, shared_growth, shared_row};
 use self::site_cache::{SITE_BITS, SITE_SETS, SiteSet};

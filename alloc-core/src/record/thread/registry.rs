@@ -7,6 +7,7 @@ use core::ffi::c_void;
 use core::ptr;
 use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop};
 
+use super::fork;
 use super::shared::{make_shared_growth, shared_row};
 use super::{ENDED, GROWTH_POOL, LIVE, NODE_POOL, ROW_POOL, ThreadState, UNKNOWN, UNUSED, WITHOUT, set_current};
 use crate::ids::{ContextId, ScopeNodeId};
@@ -38,6 +39,7 @@ pub(crate) fn is_initialised() -> bool {
             let made = context::init() && scope::init();
             if let Some(key) = sys::thread_exit_key(on_thread_exit) {
                 EXIT_KEY.store(u64::from(key), Ordering::Relaxed);
+                sys::at_exit(forget_thread_exits);
             }
             if settings::report_path().is_some() || settings::snapshot_path().is_some() {
                 sys::at_exit(crate::AT_EXIT);
@@ -164,6 +166,14 @@ pub(crate) fn state_count() -> u32 {
 }
 
 // The end of a thread.
+
+/// The program ends, or, when the tracker is in a library, that is unloaded: threads that end later must not look for
+/// [`on_thread_exit`] there.
+extern "C" fn forget_thread_exits() {
+    if let Ok(key) = u32::try_from(EXIT_KEY.swap(u64::MAX, Ordering::Relaxed)) {
+        sys::forget_thread_exit_key(key as libc::pthread_key_t);
+    }
+}
 
 unsafe extern "C" fn on_thread_exit(state: *mut c_void) {
     // SAFETY: the value armed in `register` is a state, which lives as long as the process.
@@ -331,6 +341,7 @@ fn fold(state: &'static ThreadState) {
 thread_local! {
     // Each thread's own: two can fork at once (the C library runs the hooks without its lock), and only one of them has the registry.
     static HELD_FOR_FORK: Cell<bool> = const { Cell::new(false) };
+    static HAS_TURN: Cell<bool> = const { Cell::new(false) };
 }
 
 unsafe extern "C" fn before_fork() {
@@ -338,9 +349,13 @@ unsafe extern "C" fn before_fork() {
     const TURNS: u32 = 10_000;
     let held = Registry::lock_within(TURNS).map(core::mem::forget).is_some();
     HELD_FOR_FORK.set(held);
+    HAS_TURN.set(fork::take_turn());
 }
 
 unsafe extern "C" fn after_fork_in_parent() {
+    if HAS_TURN.replace(false) {
+        fork::end_turn();
+    }
     if HELD_FOR_FORK.replace(false) {
         drop(Registry(()));
     }
@@ -352,6 +367,8 @@ unsafe extern "C" fn after_fork_in_child() {
 
 pub(super) fn forked() {
     // Whoever held it does not exist here, or is this thread.
+    HAS_TURN.set(false);
+    fork::end_turn();
     HELD_FOR_FORK.set(false);
     drop(Registry(()));
     observe::forget_others();
