@@ -36,6 +36,11 @@
 //! | `tokio` | [`carry`]`::tokio`: tasks that stay in the scope that spawned them |
 //! | `budgets` | `#[allocation_test]` without limits: they stand in a checked-in file |
 //! | `rayon` | [`carry`]`::rayon`: jobs that do |
+//! | `export` | [`export`]: files for DHAT's viewer, Chrome DevTools, speedscope, and collapsed stacks |
+//! | `flamegraph` | the same for flame graphs, and differential ones, as SVG |
+//! | `html` | the same for a one-file report for browsers |
+//! | `offline` | `Snapshot::resolve_with`: names for addresses out of files, for snapshots of other processes and of stripped binaries |
+//! | `pprof` | the same for `go tool pprof` and what else reads its profiles |
 //! | `tracing` | `tracing::layer()`: the spans of a program that is instrumented for `tracing` become scopes |
 //!
 //! # Environment
@@ -43,7 +48,7 @@
 //! |---|---|---|
 //! | `ALLOCSCOPE_MODE` | `exact`, `scopes`, `off` | `exact` |
 //! | `ALLOCSCOPE_DEPTH` | frames kept per stack, 1 to 128 | 64 |
-//! | `ALLOCSCOPE_REPORT` | path of a report written at exit, `-` for stderr | none |
+//! | `ALLOCSCOPE_REPORT` | path of a report written at exit, `-` for stderr; the [ending](export::Format) says in which format | none |
 //! | `ALLOCSCOPE_SNAPSHOT` | path of a snapshot written at exit, `-` for stderr | none |
 //! | `ALLOCSCOPE_OBSERVE` | which iterations are observed: `auto`, `all`, `none` | `auto` |
 //! | `ALLOCSCOPE_MEMORY_MIB` | ceiling of the tracker's own memory | 256 |
@@ -58,6 +63,7 @@ pub mod budget;
 pub mod carry;
 pub mod contents;
 mod control;
+pub mod export;
 pub mod findings;
 mod future;
 mod ids;
@@ -66,6 +72,7 @@ mod iterations;
 pub mod model;
 #[cfg(all(test, allocscope_model))]
 mod models;
+mod progress;
 mod record;
 pub mod report;
 mod symbolize;
@@ -83,6 +90,8 @@ pub use model::{Error, Snapshot, SnapshotDiff};
 pub use record::allocator::TrackingAllocator;
 pub use record::enter::ScopeGuard;
 pub use record::settings::{Mode, UnknownMode, mode, set_mode};
+#[cfg(feature = "offline")]
+pub use symbolize::Resolved;
 
 /// What the record side runs when the program ends; it knows nothing else of the read side.
 static AT_EXIT: extern "C" fn() = control::at_exit;

@@ -32,13 +32,22 @@ pub(crate) extern "C" fn at_exit() {
             write_out(path, &snapshot.to_json()?)?;
         }
         if let Some(path) = settings::report_path() {
-            write_out(path, &snapshot.report().to_string())?;
+            write_report(path, &snapshot)?;
         }
         Ok::<(), Error>(())
     });
     if let Ok(Err(error)) = outcome {
         sys::write_stderr(format!("allocscope: nothing written at exit: {error}\n").as_bytes());
     }
+}
+
+fn write_report(path: &std::ffi::CStr, snapshot: &Snapshot) -> Result<(), Error> {
+    if path.to_bytes() == b"-" {
+        sys::write_stderr(snapshot.report().to_string().as_bytes());
+        return Ok(());
+    }
+    let path = String::from_utf8_lossy(path.to_bytes()).into_owned();
+    crate::export::save_report(snapshot, std::path::Path::new(&path))
 }
 
 fn write_out(path: &std::ffi::CStr, text: &str) -> Result<(), Error> {

@@ -77,6 +77,12 @@ impl Options {
         self
     }
 
+    #[cfg(feature = "html")]
+    pub(crate) fn own(mut self, own: Own) -> Self {
+        self.own = own;
+        self
+    }
+
     /// Shows paths relative to this directory instead of the current one.
     #[must_use]
     pub fn relative_to(mut self, directory: impl Into<String>) -> Self {

@@ -38,6 +38,11 @@ enum Kind {
     },
     Content(String),
     Encode(serde_json::Error),
+    /// A format that this build was compiled without.
+    NotBuilt {
+        format: &'static str,
+        feature: &'static str,
+    },
 }
 
 impl Error {
@@ -82,6 +87,22 @@ impl Error {
         Self::new(Kind::Encode(source))
     }
 
+    /// A format whose feature is off.
+    pub(crate) fn not_built(format: &'static str, feature: &'static str) -> Self {
+        Self::new(Kind::NotBuilt { format, feature })
+    }
+
+    /// The error of the operating system inside an error of the text, when reading failed half way.
+    pub(crate) fn io_source(&self) -> Option<std::io::Error> {
+        match &self.0.kind {
+            Kind::Json { source, .. } if source.is_io() => {
+                let kind = source.io_error_kind()?;
+                Some(std::io::Error::new(kind, source.to_string()))
+            }
+            _ => None,
+        }
+    }
+
     /// The same error, naming the file.
     pub(crate) fn with_path(mut self, path: &Path) -> Self {
         self.0.path = Some(path.to_owned());
@@ -118,6 +139,11 @@ impl Error {
     /// [`is_format`](Self::is_format) too.
     pub fn is_unsupported_version(&self) -> bool {
         matches!(self.0.kind, Kind::Version { .. })
+    }
+
+    /// True when the format asked for is behind a feature of this crate that is off; the message names it.
+    pub fn is_not_built(&self) -> bool {
+        matches!(self.0.kind, Kind::NotBuilt { .. })
     }
 
     /// The file that was read or written, when there was one.
@@ -195,6 +221,14 @@ impl fmt::Display for Error {
                 write!(f, ": {message}")
             }
             Kind::Encode(source) => write!(f, "failed to write snapshot as JSON: {source}"),
+            Kind::NotBuilt { format, feature } => {
+                f.write_str("failed to write")?;
+                named(f)?;
+                write!(
+                    f,
+                    ": this program was built without {format}; add feature \"{feature}\" to alloc-core in Cargo.toml"
+                )
+            }
         }
     }
 }
@@ -209,6 +243,7 @@ impl fmt::Debug for Error {
             Kind::Version { .. } => "Version",
             Kind::Content(_) => "Content",
             Kind::Encode(_) => "Encode",
+            Kind::NotBuilt { .. } => "NotBuilt",
         };
         f.debug_struct("Error")
             .field("kind", &kind)
@@ -222,7 +257,11 @@ impl std::error::Error for Error {
         match &self.0.kind {
             Kind::Io { source, .. } => Some(source),
             Kind::Json { source, .. } | Kind::Encode(source) => Some(source),
-            Kind::NotInstalled(_) | Kind::NotMeasured(_) | Kind::Version { .. } | Kind::Content(_) => None,
+            Kind::NotInstalled(_)
+            | Kind::NotMeasured(_)
+            | Kind::Version { .. }
+            | Kind::Content(_)
+            | Kind::NotBuilt { .. } => None,
         }
     }
 }

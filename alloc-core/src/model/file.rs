@@ -8,7 +8,7 @@
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
@@ -16,6 +16,7 @@ use serde::Deserialize;
 
 use super::{Error, SCHEMA_VERSION, ScopeNodeId, Snapshot};
 use crate::inside::inside_tracker;
+use crate::progress::Progress;
 
 impl Snapshot {
     /// Writes the snapshot as JSON, complete or not at all: a reader never sees half a file.
@@ -30,14 +31,22 @@ impl Snapshot {
 
     /// Reads what [`save`](Self::save) wrote.
     ///
+    /// # Overhead
+    /// The text is read piece by piece and never held as a whole, so the memory is that of the snapshot. A file that takes longer than a second
+    /// says so on stderr.
+    ///
     /// # Errors
     /// [`Error::is_io`] when the file cannot be read, [`Error::is_format`] when it is truncated, corrupt or of another
     /// version; the message names the file, the position and the reason.
     pub fn load(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref();
         inside_tracker(|| {
-            let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
-            Self::from_bytes(&bytes).map_err(|error| error.with_path(path))
+            let open = || Pieces::open(path).map_err(|source| Error::io("read", path, source));
+            Self::from_pieces(open).map_err(|error| match error.io_source() {
+                // Not the text is at fault, but what it is read from.
+                Some(source) => Error::io("read", path, source),
+                None => error.with_path(path),
+            })
         })
     }
 
@@ -63,17 +72,24 @@ impl Snapshot {
     }
 
     fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        /// The one field that every version has; the others are skipped, whatever they are.
-        #[derive(Deserialize)]
-        struct Versioned {
-            schema_version: u64,
-        }
+        Self::checked(serde_json::from_slice(bytes), || serde_json::from_slice(bytes).ok())
+    }
 
-        let snapshot: Self = match serde_json::from_slice(bytes) {
+    fn from_pieces(open: impl Fn() -> Result<Pieces, Error>) -> Result<Self, Error> {
+        let snapshot = serde_json::from_reader(open()?);
+        Self::checked(snapshot, || serde_json::from_reader(open().ok()?).ok())
+    }
+
+    /// A snapshot that was read, if it is one. `versioned` reads the text again.
+    fn checked(
+        read: Result<Self, serde_json::Error>,
+        versioned: impl FnOnce() -> Option<Versioned>,
+    ) -> Result<Self, Error> {
+        let snapshot = match read {
             Ok(snapshot) => snapshot,
             // Another version is the better explanation of a field that does not fit.
-            Err(error) => match serde_json::from_slice::<Versioned>(bytes) {
-                Ok(versioned) if versioned.schema_version != u64::from(SCHEMA_VERSION) => {
+            Err(error) => match versioned() {
+                Some(versioned) if versioned.schema_version != u64::from(SCHEMA_VERSION) => {
                     return Err(Error::version(versioned.schema_version, SCHEMA_VERSION));
                 }
                 _ => return Err(Error::json(error)),
@@ -167,6 +183,46 @@ impl Snapshot {
             }
         }
         Ok(())
+    }
+}
+
+/// The one field that every version has; the others are skipped, whatever they are.
+#[derive(Deserialize)]
+struct Versioned {
+    schema_version: u64,
+}
+
+/// A file read in pieces, which says how far it is when it takes long.
+struct Pieces {
+    file: BufReader<File>,
+    progress: Progress,
+    /// Bytes read since the last step.
+    since: usize,
+}
+
+impl Pieces {
+    const SIZE: usize = 1 << 16;
+
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        let steps = file.metadata()?.len() as usize / Self::SIZE;
+        Ok(Self {
+            file: BufReader::with_capacity(Self::SIZE, file),
+            progress: Progress::new("reading a snapshot", steps),
+            since: 0,
+        })
+    }
+}
+
+impl Read for Pieces {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.since += read;
+        if self.since >= Self::SIZE {
+            self.since -= Self::SIZE;
+            self.progress.step();
+        }
+        Ok(read)
     }
 }
 

@@ -160,11 +160,11 @@ fn write_sites(f: &mut String, rank: Rank, snapshot: &Snapshot) -> fmt::Result {
         options: Options::new(),
     };
     let table = hot::table(&report);
-    let rows: Vec<_> = table.rows.iter().filter(|row| rank.of(&row.counters) > 0).collect();
+    let rows: Vec<_> = table.rows.iter().filter(|row| row.weight > 0).collect();
     if rows.is_empty() {
         return Ok(());
     }
-    let whole = rank.of(&table.sum);
+    let whole = table.whole;
     let shown = rows.len().min(TOP);
     let by = match rank {
         Rank::Live => "bytes still alive",
@@ -186,7 +186,7 @@ fn write_sites(f: &mut String, rank: Rank, snapshot: &Snapshot) -> fmt::Result {
         let c = &row.counters;
         let mut figures = format!(
             "     {}: {}",
-            share(rank.of(c), whole),
+            share(row.weight, whole),
             counted(c.total_allocations, "allocation")
         );
         if c.total_reallocations > 0 {

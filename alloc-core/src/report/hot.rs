@@ -20,6 +20,8 @@ use crate::model::{Counters, ScopeNode, ScopeNodeId, Snapshot, TrackerStats, add
 pub(super) struct Row {
     pub(super) line: usize,
     pub(super) counters: Counters,
+    /// What the report ranks by.
+    pub(super) weight: u64,
     contexts: usize,
     /// Stack of the context that weighs most.
     pub(super) stack: Option<usize>,
@@ -32,38 +34,9 @@ pub(super) struct Table<'a> {
     pub(super) folder: Folder<'a>,
     /// Heaviest first.
     pub(super) rows: Vec<Row>,
-    /// Sum of the rows.
-    pub(super) sum: Counters,
+    /// Sum of the rows' weights.
+    pub(super) whole: u64,
     parents: Vec<Option<usize>>,
-}
-
-impl Rank {
-    pub(super) fn of(self, counters: &Counters) -> u64 {
-        match self {
-            Self::Allocations => counters.total_allocations,
-            Self::Bytes => counters.total_bytes,
-            Self::Live => counters.live_bytes,
-            Self::Peak => counters.bytes_at_peak,
-        }
-    }
-
-    fn of_all(self) -> &'static str {
-        match self {
-            Self::Allocations => "of all allocations",
-            Self::Bytes => "of all bytes granted",
-            Self::Live => "of the bytes alive now",
-            Self::Peak => "of the bytes at the peak",
-        }
-    }
-
-    pub(super) fn title(self) -> &'static str {
-        match self {
-            Self::Allocations => "allocations",
-            Self::Bytes => "bytes granted",
-            Self::Live => "live bytes",
-            Self::Peak => "bytes at the peak",
-        }
-    }
 }
 
 pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
@@ -88,10 +61,11 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         Conduits::Named,
     );
     let mut rows: Vec<Row> = Vec::new();
-    let mut sum = Counters::default();
+    let mut whole = 0_u64;
     let mut line_of: Vec<Option<usize>> = vec![None; snapshot.stacks.len()];
     let mut by_scope: HashMap<(usize, usize), u64> = HashMap::new();
-    for context in &snapshot.contexts {
+    let weights = report.rank.weights(snapshot);
+    for (context, weight) in snapshot.contexts.iter().zip(weights) {
         let scope = place.get(&context.scope).copied().unwrap_or(0);
         let stack = context
             .stack
@@ -115,10 +89,10 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         row.line = line;
         row.contexts += 1;
         add_counters(&mut row.counters, &context.counters);
-        add_counters(&mut sum, &context.counters);
+        row.weight = row.weight.wrapping_add(weight);
+        whole = whole.wrapping_add(weight);
         let granted = by_scope.entry((line, scope)).or_default();
         *granted = granted.wrapping_add(context.counters.total_bytes);
-        let weight = report.rank.of(&context.counters);
         if row.stack.is_none() || weight > row.stack_weight {
             (row.stack, row.stack_weight) = (stack, weight);
         }
@@ -132,13 +106,7 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
     }
     let lines = folder.lines();
     rows.sort_by(|a, b| {
-        let weight = |row: &Row| {
-            (
-                report.rank.of(&row.counters),
-                row.counters.total_bytes,
-                row.counters.total_allocations,
-            )
-        };
+        let weight = |row: &Row| (row.weight, row.counters.total_bytes, row.counters.total_allocations);
         let name = |row: &Row| {
             let line = &lines[row.line];
             (&line.file, line.line, &line.function, &line.instead, &line.collection)
@@ -148,7 +116,7 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
     Table {
         folder,
         rows,
-        sum,
+        whole,
         parents,
     }
 }
@@ -196,12 +164,12 @@ pub(super) fn text(report: &Report<'_>, f: &mut String) -> fmt::Result {
 }
 
 fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result {
-    let named = |row: &&Row| row.stack.is_some() && report.rank.of(&row.counters) > 0;
+    let named = |row: &&Row| row.stack.is_some() && row.weight > 0;
     let Some(row) = table.rows.iter().find(named) else {
         return Ok(());
     };
     let line = &table.folder.lines()[row.line];
-    let part = share(report.rank.of(&row.counters), report.rank.of(&table.sum));
+    let part = share(row.weight, table.whole);
     let place = line.place(report.options.base());
     writeln!(f)?;
     writeln!(
@@ -216,6 +184,8 @@ fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Resu
             count(row.counters.live_blocks)
         ),
         Rank::Peak => format!("{} at the peak", bytes(row.counters.bytes_at_peak)),
+        Rank::Copied => format!("{} copied", bytes(row.weight)),
+        Rank::Temporary => format!("about {} in blocks freed at once", bytes(row.weight)),
         Rank::Allocations | Rank::Bytes => {
             format!(
                 "{} in {} allocations",
@@ -252,14 +222,10 @@ fn totals(snapshot: &Snapshot, f: &mut String) -> fmt::Result {
 }
 
 fn sites(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result {
-    let whole = report.rank.of(&table.sum);
-    let with_weight = table
-        .rows
-        .iter()
-        .filter(|row| report.rank.of(&row.counters) > 0)
-        .count();
+    let whole = table.whole;
+    let with_weight = table.rows.iter().filter(|row| row.weight > 0).count();
     let shown = with_weight.min(report.options.top);
-    let weights = table.rows[..shown].iter().map(|row| report.rank.of(&row.counters));
+    let weights = table.rows[..shown].iter().map(|row| row.weight);
     let covered = weights.fold(0, u64::saturating_add);
     if table.rows.is_empty() {
         return writeln!(f, "\nTOP SITES\n  nothing was allocated");
@@ -286,7 +252,7 @@ fn sites(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result 
         writeln!(f, "{}", fit(&format!("{rank:>3}. {title}"), WIDTH))?;
         let c = &row.counters;
         let figures = [
-            share(report.rank.of(c), whole),
+            share(row.weight, whole),
             bytes(c.total_bytes),
             count(c.total_allocations),
             bytes(c.live_bytes),
@@ -352,7 +318,7 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::
     }
     let weight = |at: usize| match report.rank {
         Rank::Peak => nodes[at].peak_bytes,
-        _ => report.rank.of(&nodes[at].inclusive),
+        _ => report.rank.of_sum(&nodes[at].inclusive),
     };
     let (rows, left_out) = scopes::tree(&table.parents, weight, report.options.top);
     let heads = ["calls", "allocations", "bytes", "peak (max)", "retained"];
@@ -484,7 +450,7 @@ fn notes(snapshot: &Snapshot, table: &Table<'_>) -> Vec<String> {
 pub(super) fn json(report: &Report<'_>) -> Value {
     let snapshot = report.snapshot;
     let table = table(report);
-    let whole = report.rank.of(&table.sum);
+    let whole = table.whole;
     let sites: Vec<Value> = (1..)
         .zip(table.rows.iter().take(report.options.top))
         .map(|(rank, row): (usize, _)| {
@@ -497,7 +463,7 @@ pub(super) fn json(report: &Report<'_>) -> Value {
                 .collect();
             json!({
                 "rank": rank,
-                "share": fraction(report.rank.of(&row.counters), whole),
+                "share": fraction(row.weight, whole),
                 "place": line.place(report.options.base()),
                 "file": line.file,
                 "line": line.line,

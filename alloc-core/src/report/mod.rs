@@ -8,9 +8,14 @@
 
 mod budget;
 mod diff;
+mod histograms;
 mod hot;
+mod rank;
+mod rollup;
 mod scopes;
 mod sites;
+pub(crate) mod stacks;
+mod tree;
 mod units;
 
 use std::fmt;
@@ -18,7 +23,15 @@ use std::fmt;
 use serde_json::Value;
 
 pub(crate) use budget::{Explained, explain, site_usages, stack_lines};
+pub use histograms::Histograms;
+#[cfg(feature = "html")]
+pub(crate) use histograms::{lifetime_classes, size_classes};
+pub use rollup::{Group, RollUp};
 pub(crate) use sites::{Conduits, Enclosing, Folder};
+pub use stacks::Library;
+pub use tree::{CallTree, Direction};
+#[cfg(feature = "flamegraph")]
+pub(crate) use units::duration;
 pub(crate) use units::{bytes, count, fit, fraction, wrapped_to};
 
 use crate::inside::inside_tracker;
@@ -31,8 +44,9 @@ pub const REPORT_VERSION: u32 = 1;
 /// Sites shown unless told otherwise.
 const DEFAULT_TOP: usize = 10;
 
-/// What a hot-path report ranks its sites by.
+/// What a report ranks its sites by, and what an export measures.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Rank {
     /// Requests granted.
     Allocations,
@@ -43,6 +57,11 @@ pub enum Rank {
     Live,
     /// Bytes held at the moment of the process peak.
     Peak,
+    /// Bytes that reallocations copied.
+    Copied,
+    /// Bytes granted to blocks that were freed before eight more allocations. Estimated: the share of such blocks among those that were
+    /// followed, times the bytes granted; a stack of which no block was followed has none.
+    Temporary,
 }
 
 impl fmt::Display for Rank {
@@ -52,6 +71,8 @@ impl fmt::Display for Rank {
             Self::Bytes => "bytes",
             Self::Live => "live",
             Self::Peak => "peak",
+            Self::Copied => "copied",
+            Self::Temporary => "temporary",
         })
     }
 }
@@ -63,6 +84,8 @@ struct Options {
     own: Own,
     /// Directory that paths are shown relative to.
     base: Option<String>,
+    /// Columns of call trees and roll-ups.
+    width: usize,
 }
 
 impl Options {
@@ -74,6 +97,7 @@ impl Options {
             top: DEFAULT_TOP,
             own: Own::default(),
             base,
+            width: units::WIDTH,
         }
     }
 
@@ -151,6 +175,19 @@ impl Report<'_> {
         self
     }
 
+    /// Columns that [call trees](Self::tree) and [roll-ups](Self::by) may use: at least 80, which is the default. The report itself is
+    /// always 80 columns wide.
+    #[must_use]
+    pub fn width(mut self, columns: usize) -> Self {
+        self.options.width = columns.max(units::WIDTH);
+        self
+    }
+
+    #[cfg(feature = "export")]
+    pub(crate) fn set_own(&mut self, own: Own) {
+        self.options.own = own;
+    }
+
     /// The same data as JSON, with whole paths, plain numbers and the heaviest call stack of each site.
     pub fn to_json(&self) -> Value {
         inside_tracker(|| hot::json(self))
@@ -179,13 +216,18 @@ impl DiffReport<'_> {
         self
     }
 
+    #[cfg(feature = "html")]
+    pub(crate) fn set_own(&mut self, own: Own) {
+        self.options.own = own;
+    }
+
     /// The same data as JSON, with whole paths and plain numbers.
     pub fn to_json(&self) -> Value {
         inside_tracker(|| diff::json(self))
     }
 }
 
-fn own<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Own {
+pub(crate) fn own<S: Into<String>>(names: impl IntoIterator<Item = S>) -> Own {
     let names: Vec<String> = names.into_iter().map(Into::into).collect();
     Own::new(&names)
 }

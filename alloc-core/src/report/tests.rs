@@ -668,3 +668,121 @@ fn a_hundred_thousand_contexts_take_no_quadratic_time() {
         "{text}{diff_text}"
     );
 }
+
+#[test]
+fn roll_ups_sum_to_the_same_whole_whatever_they_group_by() {
+    let snapshot = payments();
+    let report = snapshot.report().top(1000);
+    for group in [
+        Group::Crate,
+        Group::File,
+        Group::Line,
+        Group::Function,
+        Group::Scope,
+        Group::Collection,
+    ] {
+        let json = report.by(group).to_json();
+        let rows = json["rows"].as_array().unwrap();
+        let sum = |field: &str| {
+            rows.iter()
+                .map(|row| row["counters"][field].as_u64().unwrap())
+                .sum::<u64>()
+        };
+        assert_eq!(sum("total_bytes"), snapshot.totals.total_bytes, "{group:?}");
+        assert_eq!(sum("live_bytes"), snapshot.totals.live_bytes, "{group:?}");
+        let text = report.by(group).to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        for row in rows {
+            assert!(
+                text.contains(&fit(row["name"].as_str().unwrap(), 80)),
+                "{group:?}: {row}"
+            );
+        }
+    }
+}
+
+#[test]
+fn call_trees_are_as_wide_as_they_may_be_and_hold_both_ends() {
+    let snapshot = payments();
+    for direction in [Direction::Callees, Direction::Callers] {
+        let tree = snapshot.report().tree(direction).least_share(0.0);
+        let text = tree.to_string();
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+        let first = text.lines().nth(1).unwrap();
+        let is_line = |line: &str| line.contains("HashSet");
+        match direction {
+            Direction::Callees => assert!(!is_line(first) && text.lines().any(is_line), "{text}"),
+            Direction::Callers => assert!(is_line(first), "{text}"),
+        }
+        let wide = snapshot
+            .report()
+            .width(200)
+            .tree(direction)
+            .library(Library::Whole)
+            .to_string();
+        assert!(wide.lines().any(|line| line.chars().count() > 80), "{wide}");
+    }
+}
+
+#[test]
+fn call_trees_show_the_source_that_is_there_and_nothing_of_what_is_not() {
+    let mut snapshot = payments();
+    let without = snapshot.report().tree(Direction::Callers).source().to_string();
+    assert_eq!(without, snapshot.report().tree(Direction::Callers).to_string());
+    let here = concat!(env!("CARGO_MANIFEST_DIR"), "/src/report/tests.rs");
+    for symbol in snapshot.frames.iter_mut().flat_map(|frame| &mut frame.symbols) {
+        if symbol.file.contains("payments") {
+            (symbol.file, symbol.line) = (here.to_owned(), 1);
+        }
+    }
+    let with = snapshot.report().tree(Direction::Callers).source().to_string();
+    assert!(with.contains("| //! Reports of hand-made models"), "{with}");
+}
+
+#[test]
+fn histograms_hold_every_allocation_and_every_followed_block() {
+    let mut snapshot = payments();
+    snapshot.contexts[0].lifetimes = Some(crate::model::Lifetimes {
+        blocks: 10,
+        temporaries: crate::model::Temporaries {
+            none: 4,
+            one: 1,
+            four: 0,
+            eight: 2,
+        },
+    });
+    let json = snapshot.report().histograms().to_json();
+    let sum = |list: &str, field: &str| {
+        let rows = json[list].as_array().unwrap().iter();
+        rows.map(|row| row[field].as_u64().unwrap()).sum::<u64>()
+    };
+    let totals = snapshot.totals;
+    assert_eq!(
+        sum("sizes", "allocations"),
+        totals.total_allocations + totals.total_reallocations
+    );
+    assert_eq!(sum("sizes", "bytes"), totals.total_bytes);
+    assert_eq!(sum("lifetimes", "blocks"), 10);
+    let text = snapshot.report().histograms().to_string();
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    assert!(
+        text.contains("no other allocation             4      40.0 %  ################"),
+        "{text}"
+    );
+    let temporary = snapshot.report().rank(Rank::Temporary).by(Group::Line).to_json();
+    let bytes = snapshot.contexts[0].counters.total_bytes as f64 * 0.7;
+    let sum: u64 = temporary["rows"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| row["temporary_bytes"].as_u64().unwrap())
+        .sum();
+    assert_eq!(sum, bytes.round() as u64);
+    assert!(
+        snapshot
+            .report()
+            .rank(Rank::Temporary)
+            .to_string()
+            .contains("short-lived")
+    );
+}

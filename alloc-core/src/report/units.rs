@@ -94,7 +94,7 @@ pub(crate) fn fraction(part: u64, whole: u64) -> f64 {
 }
 
 /// `850 ms`, `12.3 s`, `4 min 10 s`, `2 h 05 min`.
-pub(super) fn duration(ms: u64) -> String {
+pub(crate) fn duration(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..120_000 => format!("{}.{} s", ms / 1000, ms / 100 % 10),

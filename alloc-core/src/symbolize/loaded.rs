@@ -71,6 +71,26 @@ pub(crate) fn identity(path: &str) -> Option<String> {
     }
 }
 
+/// Every identity that a snapshot may know a file by: its own, and, where that is a hash, that of the same code after its line tables were
+/// stripped.
+#[cfg(feature = "offline")]
+pub(super) fn identities(path: &std::path::Path) -> Vec<String> {
+    let read = || {
+        let mut file = File::open(path).ok()?;
+        let elf = read_elf(&mut file)?;
+        if !elf.build_id.is_empty() {
+            return Some(vec![elf.build_id]);
+        }
+        let whole = hash_of_code(&mut file, &elf);
+        let stripped = Elf {
+            line_table: None,
+            ..elf
+        };
+        Some(whole.into_iter().chain(hash_of_code(&mut file, &stripped)).collect())
+    };
+    read().unwrap_or_default()
+}
+
 fn hash_of_code(file: &mut (impl Read + Seek), elf: &Elf) -> Option<String> {
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut buffer = vec![0_u8; 1 << 16];

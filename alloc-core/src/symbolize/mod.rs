@@ -10,15 +10,24 @@
 mod kinds;
 mod loaded;
 mod names;
+#[cfg(feature = "offline")]
+mod offline;
 
 use std::ffi::c_void;
 
+#[cfg(feature = "offline")]
+pub use offline::Resolved;
+
 use crate::inside::inside_tracker;
 use crate::model::{Module, Snapshot, Symbol};
+use crate::progress::Progress;
 
 pub(crate) use kinds::{belongs_to_collection, collection_kind, deciding_frame, split_arguments};
 pub(crate) use loaded::identity;
-pub(crate) use names::{Origin, Own, enclosing_function, is_conduit, short_function, short_path, without_generics};
+pub(crate) use names::{
+    Origin, Own, crate_of_file, enclosing_function, is_conduit, qualified_function, short_function, short_path,
+    without_generics,
+};
 
 impl Snapshot {
     /// Fills [`Frame::symbols`](crate::model::Frame::symbols) from the debug information of this process.
@@ -31,7 +40,8 @@ impl Snapshot {
     /// names of functions that were not inlined. The compiler may merge identical functions, and only one name is left.
     ///
     /// # Overhead
-    /// Reads the debug information of every module involved: tens of milliseconds, and tens of megabytes for that time.
+    /// Reads the debug information of every module involved: tens of milliseconds, and tens of megabytes for that time, given back at the end. The
+    /// thread is busy meanwhile: in async programs this belongs into `spawn_blocking`, or onto another machine.
     pub fn resolve(&mut self) {
         inside_tracker(|| resolve(self));
     }
@@ -70,6 +80,7 @@ fn resolve_where(snapshot: &mut Snapshot, address_of: impl Fn(Option<&Module>) -
     let bases: Vec<Option<u64>> = snapshot.modules.iter().map(|module| address_of(Some(module))).collect();
     let base_of_none = address_of(None);
     let mut any = false;
+    let mut progress = Progress::new("resolving addresses", snapshot.frames.len());
     for frame in snapshot.frames.iter_mut().filter(|frame| frame.symbols.is_empty()) {
         let base = match frame.module {
             Some(module) => bases.get(module as usize).copied().flatten(),
@@ -77,6 +88,7 @@ fn resolve_where(snapshot: &mut Snapshot, address_of: impl Fn(Option<&Module>) -
         };
         if let Some(base) = base {
             frame.symbols = symbols_at(base.wrapping_add(frame.offset));
+            progress.step();
             any = true;
         }
     }

@@ -238,6 +238,51 @@ pub(super) fn split_balanced(text: &str) -> Option<(&str, &str)> {
     None
 }
 
+/// The function's name with a module in front: with line tables only a name has none, and the file stands in for it.
+///
+/// `push<u64, Global>` of `alloc/src/vec/mod.rs` becomes `vec::push<u64, Global>`.
+pub(crate) fn qualified_function(symbol: &Symbol) -> String {
+    let has_path = without_generics(&symbol.function).contains("::") || symbol.function.starts_with('<');
+    match module_of_file(&symbol.file) {
+        Some(module) if !has_path && !symbol.function.is_empty() => format!("{module}::{}", symbol.function),
+        _ => symbol.function.clone(),
+    }
+}
+
+/// The crate that a source file belongs to, as its path says: the directory around `src`, without a version.
+pub(crate) fn crate_of_file(file: &str) -> Option<String> {
+    let file = file.replace('\\', "/");
+    let parts: Vec<&str> = file.split('/').collect();
+    let is_root = |part: &&str| matches!(*part, "src" | "tests" | "examples" | "benches");
+    // `/usr/src/app/src/main.rs`: the last one. `app/src/tests/a.rs`: the one around it.
+    let mut at = parts.iter().rposition(|part| is_root(&part))?;
+    while at > 0 && parts[at - 1] == "src" {
+        at -= 1;
+    }
+    let crate_name = parts.get(at.checked_sub(1)?).filter(|name| !name.is_empty())?;
+    let name = match crate_name.rsplit_once('-') {
+        Some((name, version)) if starts_with_digit(version) => name,
+        _ => crate_name,
+    };
+    Some(name.replace('-', "_"))
+}
+
+/// `vec` of `alloc/src/vec/mod.rs`, `payments` of `payments-1.2.0/src/main.rs`, nothing of what is not Rust.
+fn module_of_file(file: &str) -> Option<String> {
+    let file = file.replace('\\', "/");
+    let mut parts = file.strip_suffix(".rs")?.rsplit('/');
+    let mut module = parts.next()?;
+    if matches!(module, "mod" | "lib" | "main") {
+        module = parts.find(|part| *part != "src")?;
+    }
+    // A crate's directory may end in its version.
+    let name = match module.rsplit_once('-') {
+        Some((name, version)) if starts_with_digit(version) => name,
+        _ => module,
+    };
+    (!name.is_empty()).then(|| name.replace('-', "_"))
+}
+
 /// The name with everything in angle brackets removed, `::<...>` included.
 pub(crate) fn without_generics(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
@@ -303,6 +348,50 @@ mod tests {
             function: function.to_owned(),
             file: file.to_owned(),
             line: 1,
+        }
+    }
+
+    #[test]
+    fn the_crate_of_a_file_is_around_its_sources() {
+        for (file, crate_name) in [
+            ("/home/me/pay-ments/src/api/mod.rs", Some("pay_ments")),
+            ("/usr/src/app/src/main.rs", Some("app")),
+            ("/x/registry/src/index-1/serde_json-1.0.1/src/de.rs", Some("serde_json")),
+            ("app/src/tests/a.rs", Some("app")),
+            ("/app/tests/a.rs", Some("app")),
+            ("/rustc/1/library/alloc/src/vec/mod.rs", Some("alloc")),
+            ("build.rs", None),
+            ("src/main.rs", None),
+        ] {
+            assert_eq!(crate_of_file(file).as_deref(), crate_name, "{file}");
+        }
+    }
+
+    #[test]
+    fn a_bare_name_is_qualified_by_its_file() {
+        for (function, file, qualified) in [
+            (
+                "push<u64, Global>",
+                "/rustc/1/library/alloc/src/vec/mod.rs",
+                "vec::push<u64, Global>",
+            ),
+            ("main", "/home/me/pay-ments/src/main.rs", "pay_ments::main"),
+            (
+                "get",
+                "/x/registry/src/i/serde_json-1.0.1/src/lib.rs",
+                "serde_json::get",
+            ),
+            ("app::rules::check", "/home/me/app/src/rules.rs", "app::rules::check"),
+            (
+                "<app::A as app::B>::go",
+                "/home/me/app/src/a.rs",
+                "<app::A as app::B>::go",
+            ),
+            ("malloc", "./malloc/malloc.c", "malloc"),
+            ("f", "", "f"),
+            ("f", "lib.rs", "f"),
+        ] {
+            assert_eq!(qualified_function(&symbol(function, file)), qualified);
         }
     }
 

@@ -1,0 +1,222 @@
+//! Formats of hand-made snapshots: what the real consumers in `tests/exports` are not asked, because it is about single bytes.
+#![forbid(unsafe_code)]
+
+use serde_json::Value;
+
+use super::*;
+use crate::model::{Frame, Symbol, fixture};
+
+/// Two stacks of one line, one of another, one without a stack, in two scopes.
+fn snapshot() -> Snapshot {
+    let symbol = |function: &str, file: &str, line| Symbol {
+        function: function.to_owned(),
+        file: file.to_owned(),
+        line,
+    };
+    let frame = |offset, symbols: Vec<Symbol>| Frame {
+        module: Some(0),
+        offset,
+        symbols,
+    };
+    let push = symbol("push<[u8; 4], Global>", "/rustc/1/library/alloc/src/vec/mod.rs", 9);
+    let grow = symbol("grow_one", "/rustc/1/library/alloc/src/raw_vec/mod.rs", 8);
+    let tracker = symbol("alloc", "/x/alloc-core/src/record/allocator.rs", 1);
+    let mut snapshot = fixture::empty();
+    snapshot.modules.push(fixture::module("/bin/app", "ab01", 0x1000));
+    snapshot.frames = vec![
+        frame(0x10, vec![tracker, grow, push]),
+        frame(0x20, vec![symbol("check", "/home/me/shop/src/rules.rs", 7)]),
+        frame(0x30, vec![symbol("check", "/home/me/shop/src/rules.rs", 9)]),
+        frame(0x40, vec![symbol("main", "/home/me/shop/src/main.rs", 3)]),
+        frame(0x50, Vec::new()),
+    ];
+    snapshot.stacks = [&[0, 1, 3][..], &[0, 2, 3], &[0, 1, 3, 4]].map(fixture::stack).to_vec();
+    snapshot.scopes.push(fixture::scope(7, Some(1), "shop::handle"));
+    snapshot.scopes.push(fixture::scope(8, Some(7), "a;b"));
+    snapshot.contexts = vec![
+        fixture::context(7, Some(0), 100),
+        fixture::context(8, Some(0), 20),
+        fixture::context(1, Some(1), 3),
+        fixture::context(1, Some(2), 4),
+        fixture::context(8, None, 5),
+    ];
+    snapshot
+}
+
+fn text(format: Format, snapshot: &Snapshot) -> String {
+    let mut out = Vec::new();
+    snapshot.export().write(format, &mut out).unwrap();
+    String::from_utf8(out).unwrap()
+}
+
+#[test]
+fn the_name_of_a_file_says_the_format() {
+    for (name, format) in [
+        ("a.pb.gz", Format::Pprof),
+        ("a/b.PPROF", Format::Pprof),
+        ("x.json", Format::Json),
+        ("x.dhat.json", Format::Dhat),
+        ("dhat.out.123", Format::Dhat),
+        ("x.speedscope.json", Format::Speedscope),
+        ("x.heapprofile", Format::HeapProfile),
+        ("x.folded", Format::Collapsed),
+        ("x.svg", Format::FlameGraph),
+        ("x.html", Format::Html),
+        ("report", Format::Text),
+        ("report.txt", Format::Text),
+        ("html", Format::Text),
+    ] {
+        assert_eq!(Format::of_path(Path::new(name)), format, "{name}");
+    }
+}
+
+#[test]
+fn collapsed_stacks_are_folded_sorted_and_summed() {
+    assert_eq!(
+        text(Format::Collapsed, &snapshot()),
+        "app+0x50;shop::main;rules::check (rules.rs:7);Vec<[u8, 4]> 4\n\
+         shop::handle;a,b;(no call stack recorded) 5\n\
+         shop::main;rules::check (rules.rs:7);Vec<[u8, 4]> 120\n\
+         shop::main;rules::check (rules.rs:9);Vec<[u8, 4]> 3\n"
+    );
+    let mut out = Vec::new();
+    let snapshot = snapshot();
+    let whole = snapshot.export().library(Library::Whole);
+    whole.write(Format::Collapsed, &mut out).unwrap();
+    let whole = String::from_utf8(out).unwrap();
+    assert!(
+        whole.contains("shop::main;rules::check;vec::push<[u8, 4], Global>;raw_vec::grow_one 123\n"),
+        "{whole}"
+    );
+}
+
+#[test]
+fn a_difference_is_drawn_by_the_size_of_its_change() {
+    let before = snapshot();
+    let mut after = before.clone();
+    after.contexts[2].counters.live_bytes += 50;
+    after.contexts[3].counters.live_bytes = 0;
+    let diff = SnapshotDiff::between(&before, &after);
+    let mut out = Vec::new();
+    diff.export().put(Format::Collapsed, &mut out).unwrap();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        "app+0x50;shop::main;rules::check (rules.rs:7);Vec<[u8, 4]> 8 4\n\
+         shop::main;rules::check (rules.rs:9);Vec<[u8, 4]> 0 50\n"
+    );
+    let error = diff.export().save("never/x.speedscope.json").unwrap_err();
+    assert!(error.is_io(), "{error}");
+}
+
+#[test]
+fn heap_profiles_nest_and_sum_to_what_is_alive() {
+    let profile: Value = serde_json::from_str(&text(Format::HeapProfile, &snapshot())).unwrap();
+    fn sum(node: &Value) -> u64 {
+        let inside = node["children"].as_array().unwrap().iter().map(sum);
+        node["selfSize"].as_u64().unwrap() + inside.sum::<u64>()
+    }
+    assert_eq!(sum(&profile["head"]), 132);
+    let samples = profile["samples"].as_array().unwrap().iter();
+    assert_eq!(samples.map(|sample| sample["size"].as_u64().unwrap()).sum::<u64>(), 132);
+}
+
+#[test]
+fn a_stack_of_any_depth_is_written() {
+    let mut deep = snapshot();
+    let frames: Vec<u32> = (0..20_000).map(|at| 1 + at % 3).collect();
+    deep.stacks[0] = fixture::stack(&frames);
+    let profile = text(Format::HeapProfile, &deep);
+    assert_eq!(
+        profile.matches("\"children\":[").count(),
+        profile.matches("]}").count() - 1
+    );
+    assert!(text(Format::Collapsed, &deep).len() > 200_000);
+}
+
+#[test]
+fn dhat_points_are_unique_and_sum_to_the_totals() {
+    let file: Value = serde_json::from_str(&text(Format::Dhat, &snapshot())).unwrap();
+    let points = file["pps"].as_array().unwrap();
+    let stacks: std::collections::HashSet<String> = points.iter().map(|point| point["fs"].to_string()).collect();
+    assert_eq!(stacks.len(), points.len());
+    assert_eq!(
+        points.iter().map(|point| point["tb"].as_u64().unwrap()).sum::<u64>(),
+        132
+    );
+    assert_eq!(
+        points.iter().map(|point| point["ebk"].as_u64().unwrap()).sum::<u64>(),
+        5
+    );
+    assert!(!file["ftbl"].to_string().contains("alloc-core"));
+}
+
+#[test]
+fn nothing_of_the_program_is_left_without_names() {
+    let hidden = snapshot().without_names();
+    let formats = [
+        Format::Text,
+        Format::Json,
+        Format::Dhat,
+        Format::Speedscope,
+        Format::Collapsed,
+    ];
+    let all = formats.map(|format| text(format, &hidden)).concat() + &hidden.to_json().unwrap();
+    for secret in [
+        "shop", "check", "rules", "main", "/home", "handle", "a;b", "a,b", "/bin/app", "\"app",
+    ] {
+        assert!(!all.contains(secret), "{secret}");
+    }
+    assert!(text(Format::Collapsed, &hidden).contains("own::f2;own::f1 (file1.rs:7);Vec 120\n"));
+    assert_eq!(hidden.totals, snapshot().totals);
+    assert_eq!(Snapshot::from_json(&hidden.to_json().unwrap()).unwrap(), hidden);
+}
+
+#[test]
+#[cfg(feature = "pprof")]
+fn profiles_are_the_same_bytes_each_time_and_decode() {
+    use std::io::Read as _;
+
+    use prost::Message as _;
+
+    let write = || {
+        let mut out = Vec::new();
+        snapshot().export().write(Format::Pprof, &mut out).unwrap();
+        out
+    };
+    let bytes = write();
+    assert_eq!(bytes, write());
+    let mut plain = Vec::new();
+    flate2::read::GzDecoder::new(&bytes[..])
+        .read_to_end(&mut plain)
+        .unwrap();
+    let profile = pprof::Profile::decode(&plain[..]).unwrap();
+    assert_eq!(profile.string_table[0], "");
+    assert_eq!(profile.sample.len(), 5);
+    let addresses: Vec<u64> = profile.location.iter().map(|location| location.address).collect();
+    assert_eq!(addresses[..3], [0x100f, 0x101f, 0x103f]);
+    assert_eq!(profile.mapping[0].memory_limit, 0x2000);
+    // The unresolved frame keeps the module from passing for a named one.
+    assert!(!profile.mapping[0].has_functions);
+    assert_eq!(profile.location[0].line.len(), 2);
+}
+
+#[test]
+#[cfg(feature = "html")]
+fn no_text_of_the_program_can_end_the_script() {
+    let mut hostile = snapshot();
+    hostile.scopes[1].name = "</script><img src=x onerror=alert(1)>/*script*/".to_owned();
+    let page = hostile.html().to_html();
+    assert_eq!(page.matches("</script>").count(), 2);
+    assert!(!page.contains("<img"));
+    assert!(page.contains("\\u003c/script>"));
+}
+
+#[test]
+#[cfg(feature = "flamegraph")]
+fn a_graph_of_nothing_is_a_picture_that_says_so() {
+    let graph = text(Format::FlameGraph, &fixture::empty());
+    assert!(
+        graph.starts_with("<svg") && graph.contains("nothing to show"),
+        "{graph}"
+    );
+}

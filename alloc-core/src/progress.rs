@@ -1,0 +1,58 @@
+//! What takes longer than a second says so on stderr, once a second.
+//!
+//! Called by what reads debug information. Read side. Cost: a look at the clock every so many steps. Leaves out how long the rest
+//! will take.
+#![forbid(unsafe_code)]
+
+use std::io::Write as _;
+use std::time::{Duration, Instant};
+
+/// How often it speaks, and how long it is silent at first.
+const EVERY: Duration = Duration::from_secs(1);
+/// Steps between two looks at the clock: together far below a second.
+const STEPS: usize = 16;
+
+/// Counts steps towards a total.
+pub(crate) struct Progress {
+    what: &'static str,
+    done: usize,
+    total: usize,
+    spoke: Instant,
+}
+
+impl Progress {
+    pub(crate) fn new(what: &'static str, total: usize) -> Self {
+        Self {
+            what,
+            done: 0,
+            total,
+            spoke: Instant::now(),
+        }
+    }
+
+    pub(crate) fn step(&mut self) {
+        self.done += 1;
+        if self.done.is_multiple_of(STEPS) && self.spoke.elapsed() >= EVERY {
+            self.spoke = Instant::now();
+            // Nobody is helped by a panic because stderr is closed.
+            let _ = writeln!(std::io::stderr(), "{}", self.line());
+        }
+    }
+
+    fn line(&self) -> String {
+        let percent = (self.done * 100).checked_div(self.total).unwrap_or(0).min(100);
+        format!("allocscope: {}, {percent} %", self.what)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_are_counted_and_named() {
+        let mut progress = Progress::new("resolving addresses", 200);
+        (0..130).for_each(|_| progress.step());
+        assert_eq!(progress.line(), "allocscope: resolving addresses, 65 %");
+    }
+}
