@@ -185,6 +185,8 @@ fn context_of(node: u32, stack: Option<u32>, counters: Counters) -> Context {
         stack,
         counters,
         older: Vec::new(),
+        samples: None,
+        older_samples: Vec::new(),
         growth: None,
         lifetimes: None,
     }
@@ -203,6 +205,7 @@ fn without_contexts(nodes: Vec<ScopeNode>, peak_bytes: u64) -> Snapshot {
         epochs_exact: false,
         mode: settings::mode().to_string(),
         was_off: settings::was_off(),
+        sampling: None,
         totals: Counters::default(),
         peak_bytes,
         budgets: Vec::new(),

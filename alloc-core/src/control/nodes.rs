@@ -32,6 +32,8 @@ pub(super) fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
             inclusive: Counters::default(),
             peak_bytes,
             self_peak_bytes,
+            own_samples: None,
+            inclusive_samples: None,
             calls: read_calls(&info.total, rows.iter().map(|(_, row)| *row)),
         };
         if let Some(site) = scope::site_info(info.scope()).filter(|_| info.scope() != 0) {

@@ -21,6 +21,7 @@ pub(crate) fn empty() -> Snapshot {
         epochs_exact: true,
         mode: "exact".to_owned(),
         was_off: false,
+        sampling: None,
         totals: Counters::default(),
         peak_bytes: 0,
         scopes: vec![scope(1, None, "whole program")],
@@ -48,6 +49,8 @@ pub(crate) fn scope(id: u32, parent: Option<u32>, name: &str) -> ScopeNode {
         inclusive: Counters::default(),
         peak_bytes: 0,
         self_peak_bytes: 0,
+        own_samples: None,
+        inclusive_samples: None,
         calls: CallStats::default(),
     }
 }
@@ -87,6 +90,8 @@ pub(crate) fn context(scope: u32, stack: Option<u32>, live: u64) -> Context {
         stack,
         counters,
         older: Vec::new(),
+        samples: None,
+        older_samples: Vec::new(),
         growth: None,
         lifetimes: None,
     }

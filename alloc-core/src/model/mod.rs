@@ -7,6 +7,7 @@
 mod contents;
 mod diff;
 mod error;
+mod estimate;
 mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
@@ -18,6 +19,7 @@ pub use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use contents::{ContentStats, contents_built_at};
 pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange};
 pub use error::Error;
+pub use estimate::{Estimate, LEAST_SAMPLES, SampleSum, Samples, Sampling};
 pub use iterations::{FreedBefore, LoopSite, LoopStats, Temporaries};
 
 pub(crate) use diff::add_counters;
@@ -42,10 +44,14 @@ pub struct Snapshot {
     pub epoch: u32,
     /// False once epochs ran out or the table of survivors overflowed: "allocated since" is then inexact.
     pub epochs_exact: bool,
-    /// Mode at the moment of the snapshot: `exact`, `scopes` or `off`.
+    /// Mode at the moment of the snapshot: `exact`, `scopes`, `sampled` or `off`.
     pub mode: String,
     /// True when the tracker has been `off` since the first allocation: live figures then miss blocks.
     pub was_off: bool,
+    /// How samples were taken; `None` when the program has never been in mode `sampled`. With it, see [`Counters`] and
+    /// How samples were taken; `None` when the program has never been in mode `sampled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sampling: Option<Sampling>,
     /// Sums over the program, the tracker's own blocks excluded.
     pub totals: Counters,
     /// Largest live bytes of the program since tracking began.
@@ -123,6 +129,11 @@ pub struct ProcessInfo {
 }
 
 /// What was counted for one context, or a sum of contexts.
+///
+/// # Accuracy
+/// Exact, but for what was granted in mode `sampled` (`Snapshot::sampling`): of that, allocations, reallocations and bytes granted are
+/// exact for scopes and for the program; live and freed figures, and all figures of a call stack, are estimates rounded to whole
+/// numbers. `samples`, beside the counters, has what their 95 % intervals follow from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Counters {
@@ -169,6 +180,12 @@ pub struct ScopeNode {
     pub own: Counters,
     /// `own` plus that of every scope inside.
     pub inclusive: Counters,
+    /// Samples behind the estimated part of `own`; `None` when nothing was sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_samples: Option<Samples>,
+    /// The same for `inclusive`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inclusive_samples: Option<Samples>,
     /// Largest inclusive live bytes.
     pub peak_bytes: u64,
     /// Largest live bytes of `own`.
@@ -219,6 +236,12 @@ pub struct Context {
     /// "allocated since" from the rest.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub older: Vec<EpochChange>,
+    /// Samples behind the estimated part of `counters`; `None` when nothing was sampled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<Samples>,
+    /// Of the samples of earlier epochs, those that were freed in a later one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub older_samples: Vec<OlderSamples>,
     /// How blocks grew that this stack made larger; `None` when none did, and without call stacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub growth: Option<Growth>,
@@ -278,6 +301,16 @@ pub struct EpochChange {
     /// Bytes that reallocations in a later epoch granted to these blocks (the new sizes).
     #[serde(default)]
     pub granted_bytes: u64,
+}
+
+/// Samples of one epoch that were freed, or reallocated, in a later one.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct OlderSamples {
+    /// Epoch in which the samples were taken.
+    pub epoch: u32,
+    /// Their sum. Without `blocks_variance`.
+    pub freed: SampleSum,
 }
 
 /// A distinct call stack.

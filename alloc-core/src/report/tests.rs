@@ -68,6 +68,8 @@ fn context(scope: u32, stack: Option<u32>, figures: Figures) -> Context {
         stack,
         counters: counters(figures),
         older: Vec::new(),
+        samples: None,
+        older_samples: Vec::new(),
         growth: None,
         lifetimes: None,
     }
@@ -90,6 +92,8 @@ fn scope(id: u32, parent: Option<u32>, name: &str, line: u32) -> ScopeNode {
         inclusive: Counters::default(),
         peak_bytes: 0,
         self_peak_bytes: 0,
+        own_samples: None,
+        inclusive_samples: None,
         calls: CallStats::default(),
     }
 }
@@ -283,6 +287,7 @@ pub(super) fn payments() -> Snapshot {
         epochs_exact: true,
         mode: "exact".to_owned(),
         was_off: false,
+        sampling: None,
         totals: sums[0],
         peak_bytes: 6 * 1024 * kib,
         scopes,
