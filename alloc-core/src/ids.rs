@@ -45,6 +45,8 @@ impl ScopeKind {
 pub(crate) struct ContextId(pub(crate) u32);
 
 impl ContextId {
+    /// In a header: the block is untracked.
+    pub(crate) const NONE: Self = Self(0);
     /// Root scope, stack not recorded.
     pub(crate) const ROOT: Self = Self(1);
     /// What the tracker's read side allocates for itself.

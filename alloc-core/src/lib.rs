@@ -46,7 +46,10 @@
 //! # Environment
 //! | variable | values | default |
 //! |---|---|---|
-//! | `ALLOCSCOPE_MODE` | `exact`, `scopes`, `off` | `exact` |
+//! | `ALLOCSCOPE_MODE` | `exact`, `scopes`, `sampled`, `off` | `exact` |
+//! | `ALLOCSCOPE_SAMPLE_INTERVAL` | mean bytes between two samples, as `512KiB`: 16 bytes to 1 TiB | `512KiB` |
+//! | `ALLOCSCOPE_SAMPLE_RATE` | samples a second at most, 0 for any number | 10000; 0 with a seed |
+//! | `ALLOCSCOPE_SAMPLE_SEED` | seed of the draws: the same samples again | drawn |
 //! | `ALLOCSCOPE_DEPTH` | frames kept per stack, 1 to 128 | 64 |
 //! | `ALLOCSCOPE_REPORT` | path of a report written at exit, `-` for stderr; the [ending](export::Format) says in which format | none |
 //! | `ALLOCSCOPE_SNAPSHOT` | path of a snapshot written at exit, `-` for stderr | none |
@@ -89,6 +92,7 @@ pub use ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use model::{Error, Snapshot, SnapshotDiff};
 pub use record::allocator::TrackingAllocator;
 pub use record::enter::ScopeGuard;
+pub use record::sample::{sample_interval, set_sample_interval};
 pub use record::settings::{Mode, UnknownMode, mode, set_mode};
 #[cfg(feature = "offline")]
 pub use symbolize::Resolved;

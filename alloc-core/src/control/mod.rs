@@ -10,6 +10,7 @@ mod growth;
 mod ids;
 mod loops;
 mod nodes;
+mod samples;
 mod stacks;
 mod tables;
 
@@ -86,13 +87,19 @@ fn collect() -> Snapshot {
         peak_bytes,
         untracked_frees,
         mut growth,
+        samples,
     } = read_tables();
     let own = sums
         .get(ContextId::TRACKER.0 as usize)
         .map(Sum::counters)
         .unwrap_or_default();
     let mut older: IdMap<u32, Vec<EpochChange>> = IdMap::default();
+    let mut older_samples: IdMap<u32, Vec<(u32, Effect)>> = IdMap::default();
     epoch::for_each_change(|context, epoch, effect| {
+        if context::info(context).is_some_and(|info| info.interval().is_some()) {
+            older_samples.entry(context.0).or_default().push((epoch, effect));
+            return;
+        }
         let Effect {
             blocks,
             bytes,
@@ -146,7 +153,11 @@ fn collect() -> Snapshot {
         });
     }
     let loops = loops::read(&nodes, &places);
+    let sampled = samples.add_to(&mut contexts, &mut stacks, &mut nodes, &position, &older_samples);
+    add_counters(&mut totals, &sampled);
+    let sampling = samples.sampling(&nodes);
     add_inclusive(&mut nodes, &position);
+    samples::add_inclusive(&mut nodes, &position);
     if let Some(root) = nodes.first_mut() {
         root.peak_bytes = peak_bytes;
     }
@@ -169,6 +180,7 @@ fn collect() -> Snapshot {
     Snapshot {
         epoch: ended,
         epochs_exact: epoch::is_exact(),
+        sampling,
         totals,
         budgets: crate::budget::exceeded(),
         loops,

@@ -6,6 +6,7 @@
 use super::growth;
 use super::ids::IdMap;
 use super::nodes::read_nodes;
+use super::samples::{self, SampleReading};
 use crate::ids::ContextId;
 use crate::model::{Counters, Growth, ScopeNode};
 use crate::record::counters::{LOSSES, Row};
@@ -75,6 +76,7 @@ pub(super) struct Reading {
     pub(super) peak_bytes: u64,
     pub(super) untracked_frees: u64,
     pub(super) growth: IdMap<u32, Growth>,
+    pub(super) samples: SampleReading,
 }
 
 pub(super) fn shared_copied(context: ContextId) -> u64 {
@@ -129,6 +131,7 @@ pub(super) fn read_tables() -> Reading {
         sums,
         nodes: read_nodes(&threads),
         growth: growth::read(&threads, count),
+        samples: samples::read(&threads, count),
         peak_bytes: peak::of_process(threads.iter().copied()),
         untracked_frees: LOSSES.untracked_frees.read()
             + threads.iter().map(|thread| thread.untracked_frees.read()).sum::<u64>(),

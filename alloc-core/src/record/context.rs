@@ -11,6 +11,7 @@ use crate::record::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop
 use super::arena;
 use super::block::CONTEXT_BITS;
 use super::index::{Index, Lazy, Place};
+use super::sample::{self, Interval};
 use super::thread;
 use crate::ids::{ContextId, ScopeNodeId};
 
@@ -22,6 +23,8 @@ const FIRST_FREE: u32 = 3;
 pub(crate) const TRUNCATED: u32 = 1 << 16;
 /// Taken on a stack that is not the thread's own.
 pub(crate) const FOREIGN: u32 = 1 << 17;
+/// From here on the bits of the interval that the context's blocks were sampled with; 0 for blocks that are not samples.
+const INTERVAL_SHIFT: u32 = 18;
 
 /// A return address in 48 bits, low bits first.
 ///
@@ -62,7 +65,7 @@ pub(crate) struct ContextInfo {
     hash: AtomicU64,
     frames: AtomicPtr<Packed>,
     node: AtomicU32,
-    /// Low half: number of frames. High half: the flags above.
+    /// Low half: number of frames. High half: the flags above, and the interval.
     shape: AtomicU32,
 }
 
@@ -99,6 +102,10 @@ impl ContextInfo {
     }
     pub(crate) fn is_foreign(&self) -> bool {
         self.shape.load(Ordering::Relaxed) & FOREIGN != 0
+    }
+    /// What the context's blocks were sampled with; `None` when they are not samples.
+    pub(crate) fn interval(&self) -> Option<Interval> {
+        Interval::from_bits(self.shape.load(Ordering::Relaxed) >> INTERVAL_SHIFT)
     }
     fn write(&self, node: u32, hash: u64, frames: *mut Packed, shape: u32) {
         self.hash.store(hash, Ordering::Relaxed);
@@ -141,6 +148,22 @@ pub(crate) fn node_of(context: ContextId) -> Option<u32> {
 pub(crate) fn for_node(node: u32) -> Option<ContextId> {
     let context = reserve_id()?;
     publish(context, node, 0, core::ptr::null_mut(), 0).then_some(context)
+}
+
+/// The same as `intern` for samples that were taken with `interval`.
+#[cold]
+pub(crate) fn intern_sampled(
+    node: u32,
+    interval: Interval,
+    hash: u64,
+    flags: u32,
+    length: usize,
+    frames: impl Iterator<Item = usize>,
+) -> Option<ContextId> {
+    let bits = interval.bits();
+    // Another hash, so that samples of each interval have contexts of their own.
+    let hash = hash ^ u64::from(bits).wrapping_mul(0x9fb2_1c65_1e98_df25);
+    intern(node, hash, flags | (bits << INTERVAL_SHIFT), length, frames)
 }
 
 /// The context of `node` with the stack of `length` frames that `hash` identifies, made if it is new.
@@ -241,7 +264,14 @@ fn publish(context: ContextId, node: u32, hash: u64, frames: *mut Packed, shape:
         return false;
     };
     // SAFETY: zero is a valid ContextInfo: its fields are atomics of plain integers and a nullable pointer.
-    if unsafe { segment.get_or_make(SEGMENT) }.is_none() || !thread::make_shared_row(context) {
+    if unsafe { segment.get_or_make(SEGMENT) }.is_none() {
+        return false;
+    }
+    let has_row = match shape >> INTERVAL_SHIFT {
+        0 => thread::make_shared_row(context),
+        _ => sample::make_row(context),
+    };
+    if !has_row {
         return false;
     }
     let Some(entry) = info(context) else { return false };

@@ -157,6 +157,10 @@ pub(crate) struct NodeRow {
     pub(crate) salt: Counter,
     /// Calls that have to be entered before another one is observed.
     pub(crate) observe_at: Counter,
+    /// Granted in mode `sampled`, sampled or not: requests, bytes (of reallocations, too), and reallocations. Exact.
+    pub(crate) sampled_allocations: Counter,
+    pub(crate) sampled_bytes: Counter,
+    pub(crate) sampled_reallocations: Counter,
     pub(crate) context: AtomicU32,
     /// 0 until the row's first use.
     pub(crate) node: AtomicU32,
@@ -166,7 +170,7 @@ pub(crate) struct NodeRow {
 pub(crate) struct Losses {
     /// Counted under "other": a full table, or an allocation that interrupted the tracker.
     pub(crate) other_allocations: Counter,
-    /// Frees of blocks granted while tracking was off.
+    /// Frees, in other modes, of blocks granted while tracking was off, or not sampled.
     pub(crate) untracked_frees: Counter,
     /// Headers that made no sense.
     pub(crate) corrupt_headers: Counter,

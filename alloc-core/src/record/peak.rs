@@ -37,6 +37,8 @@ pub(crate) enum Touched {
     Ready,
     /// It is the tracker's own row: counted, but no part of the program.
     Tracker,
+    /// The context is that of samples, or of a block that was not sampled: nothing is counted on the row.
+    Sampled,
     /// The context was never handed out.
     Corrupt,
 }
@@ -147,8 +149,11 @@ impl ThreadState {
 pub(crate) fn touch(thread: &'static ThreadState, row: &Row, context: ContextId) -> Touched {
     let mut node = row.node();
     if node == 0 {
-        match context::node_of(context) {
-            Some(known) => node = known,
+        // Rows of samples are never marked, so that each of their events comes here.
+        match context::info(context).filter(|info| info.node() != 0) {
+            Some(info) if info.interval().is_some() => return Touched::Sampled,
+            Some(info) => node = info.node(),
+            None if context == ContextId::NONE => return Touched::Sampled,
             None => return Touched::Corrupt,
         }
         row.mark

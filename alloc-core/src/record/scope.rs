@@ -333,6 +333,25 @@ pub(crate) fn publish_live(node: u32, row: &NodeRow) {
     }
 }
 
+/// `bytes` (signed) of a node's own blocks were granted or released by no thread in particular.
+pub(super) fn move_live(node: u32, bytes: i64) {
+    let add = |live: &Counter, peak: &Counter| {
+        live.add_shared(bytes as u64);
+        peak.raise_shared(live.signed());
+    };
+    if let Some(info) = node_info(node) {
+        add(&info.own_live, &info.own_peak);
+    }
+    let mut around = node;
+    // The root's inclusive figures are the process's.
+    while around > ScopeNodeId::ROOT.0 {
+        if let Some(info) = node_info(around) {
+            add(&info.live, &info.peak);
+        }
+        around = parent_of(around);
+    }
+}
+
 /// Moves what an ended thread did in a node to the node's totals.
 pub(crate) fn fold_node(node: u32, row: &NodeRow) {
     let Some(info) = node_info(node) else { return };
@@ -349,6 +368,9 @@ fn add_calls(total: &NodeRow, row: &NodeRow) {
         (&total.sum_peak, &row.sum_peak),
         (&total.retained_bytes, &row.retained_bytes),
         (&total.upper_bound, &row.upper_bound),
+        (&total.sampled_allocations, &row.sampled_allocations),
+        (&total.sampled_bytes, &row.sampled_bytes),
+        (&total.sampled_reallocations, &row.sampled_reallocations),
     ] {
         sum.add_shared(part.get());
     }

@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 use super::observe::{self, Observing};
-use super::{arena, sys, thread};
+use super::{arena, sample, sys, thread};
 
 /// What is recorded of the allocations made from now on. Blocks granted in any mode live side by side: what was
 /// recorded at a block's birth is what counts when it is freed.
@@ -19,6 +19,9 @@ pub enum Mode {
     Exact,
     /// Every allocation, by scope, without call stacks.
     Scopes,
+    /// Allocations and bytes of every scope, and one allocation in so many bytes with its call stack: for production. What is estimated
+    /// from these says how sure it is. See `docs/sampled-mode.md`.
+    Sampled,
     /// Nothing. Blocks tracked before are still counted when they are freed.
     Off,
 }
@@ -30,11 +33,12 @@ impl Mode {
         match self {
             Self::Exact => "exact",
             Self::Scopes => "scopes",
+            Self::Sampled => "sampled",
             Self::Off => "off",
         }
     }
     fn from_name(name: &[u8]) -> Option<Self> {
-        [Self::Exact, Self::Scopes, Self::Off]
+        [Self::Exact, Self::Scopes, Self::Sampled, Self::Off]
             .into_iter()
             .find(|mode| mode.name().as_bytes() == name)
     }
@@ -59,7 +63,7 @@ pub struct UnknownMode(());
 
 impl core::fmt::Display for UnknownMode {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str("not a mode: use \"exact\", \"scopes\" or \"off\"")
+        f.write_str("not a mode: use \"exact\", \"scopes\", \"sampled\" or \"off\"")
     }
 }
 
@@ -75,6 +79,7 @@ static MODE: AtomicU8 = AtomicU8::new(Mode::Exact as u8);
 /// Whether scopes are entered: only in a program whose allocator is a `TrackingAllocator`, and not in mode `off`.
 static SCOPES: AtomicBool = AtomicBool::new(false);
 static WAS_OFF: AtomicU8 = AtomicU8::new(0);
+static TIMES_SAMPLED: AtomicU32 = AtomicU32::new(0);
 static TIMES_OFF: AtomicU32 = AtomicU32::new(0);
 static DEPTH: AtomicU32 = AtomicU32::new(DEFAULT_DEPTH);
 static START_NS: AtomicU64 = AtomicU64::new(0);
@@ -89,16 +94,29 @@ pub fn mode() -> Mode {
     match MODE.load(Ordering::Relaxed) {
         0 => Mode::Exact,
         1 => Mode::Scopes,
+        2 => Mode::Sampled,
         _ => Mode::Off,
     }
 }
 
-const _: () = assert!(Mode::Exact as u8 == 0 && Mode::Scopes as u8 == 1);
+const _: () = assert!(Mode::Exact as u8 == 0 && Mode::Scopes as u8 == 1 && Mode::Sampled as u8 == 2);
 
 /// `mode() == Mode::Off`, in one compare.
 #[inline(always)]
 pub(crate) fn is_off() -> bool {
     MODE.load(Ordering::Relaxed) == Mode::Off as u8
+}
+
+/// `mode() == Mode::Sampled`, in one compare.
+#[inline(always)]
+pub(crate) fn is_sampled() -> bool {
+    MODE.load(Ordering::Relaxed) == Mode::Sampled as u8
+}
+
+/// True in the modes that count every free, in one compare.
+#[inline(always)]
+pub(crate) fn counts_frees() -> bool {
+    MODE.load(Ordering::Relaxed) < Mode::Sampled as u8
 }
 
 /// True when entering a scope is to do nothing: one relaxed load, also in a program that has another allocator.
@@ -138,6 +156,9 @@ pub fn set_mode(mode: Mode) {
         WAS_OFF.store(1, Ordering::Relaxed);
         TIMES_OFF.fetch_add(1, Ordering::Relaxed);
     }
+    if mode == Mode::Sampled {
+        TIMES_SAMPLED.fetch_add(1, Ordering::Relaxed);
+    }
     MODE.store(mode as u8, Ordering::SeqCst);
     decide_about_scopes();
 }
@@ -145,6 +166,16 @@ pub fn set_mode(mode: Mode) {
 /// True when allocations may have gone unrecorded since the start.
 pub(crate) fn was_off() -> bool {
     WAS_OFF.load(Ordering::Relaxed) != 0
+}
+
+/// True when the mode is or has been `Sampled`.
+pub(crate) fn was_sampled() -> bool {
+    times_sampled() != 0
+}
+
+/// How often sampling was switched on, as `times_off`.
+pub(crate) fn times_sampled() -> u32 {
+    TIMES_SAMPLED.load(Ordering::Relaxed)
 }
 
 /// How often tracking was switched off: a measurement during which this changes has missed something.
@@ -183,11 +214,12 @@ pub(crate) fn snapshot_path() -> Option<&'static CStr> {
 pub(crate) fn init() {
     START_NS.store(sys::monotonic_ns(), Ordering::Relaxed);
     let mut limit = arena::DEFAULT_LIMIT;
+    sample::init(None, None, None);
     if !sys::is_privileged() {
         if let Some(value) = sys::env("ALLOCSCOPE_MODE") {
             match Mode::from_name(value.to_bytes()) {
                 Some(mode) => set_mode(mode),
-                None => refuse("ALLOCSCOPE_MODE", value, "exact, scopes or off; using exact"),
+                None => refuse("ALLOCSCOPE_MODE", value, "exact, scopes, sampled or off; using exact"),
             }
         }
         if let Some(value) = sys::env("ALLOCSCOPE_DEPTH") {
@@ -206,6 +238,7 @@ pub(crate) fn init() {
                 ),
             }
         }
+        init_sampling();
         if let Some(value) = sys::env("ALLOCSCOPE_OBSERVE") {
             match Observing::from_name(value.to_bytes()) {
                 Some(observing) => observe::set_observing(observing),
@@ -225,6 +258,48 @@ pub(crate) fn init() {
     for place in [&REPORT, &SNAPSHOT] {
         keep(place);
     }
+}
+
+/// How samples are taken.
+fn init_sampling() {
+    let read = |name, accepted, parse: fn(&CStr) -> Option<u64>| {
+        let value = sys::env(name)?;
+        let parsed = parse(value);
+        if parsed.is_none() {
+            refuse(name, value, accepted);
+        }
+        parsed
+    };
+    let interval = read(
+        "ALLOCSCOPE_SAMPLE_INTERVAL",
+        "bytes from 16 to 1 TiB, as 512KiB; using 512KiB",
+        |value| size(value).filter(|bytes| (sample::LEAST_BYTES..=sample::MOST_BYTES).contains(bytes)),
+    );
+    let seed = read("ALLOCSCOPE_SAMPLE_SEED", "a number; drawing one", |value| {
+        core::str::from_utf8(value.to_bytes()).ok()?.parse().ok()
+    });
+    let rate = read(
+        "ALLOCSCOPE_SAMPLE_RATE",
+        "samples a second, 0 for any number; using 10000",
+        |value| number(value, 0, u32::MAX).map(u64::from),
+    );
+    sample::init(interval, seed, rate.map(|rate| rate as u32));
+}
+
+/// A number of bytes: digits, then nothing or B, KiB, MiB, GiB, TiB.
+fn size(value: &CStr) -> Option<u64> {
+    let text = core::str::from_utf8(value.to_bytes()).ok()?;
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at_checked(digits)?;
+    let shift = match unit.trim_ascii_start() {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        "TiB" => 40,
+        _ => return None,
+    };
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// Copies a value to memory of our own: programs that change their title write over the environment.

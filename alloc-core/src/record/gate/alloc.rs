@@ -9,11 +9,10 @@ use core::ptr;
 
 use super::row::{find_row, scope_row};
 use super::unusual::{alloc_untracked, count_shared};
-use super::{Fill, ask, unusual};
+use super::{Fill, ask, sampled, unusual};
 use crate::ids::ContextId;
 use crate::record::block::{self, Birth, Header};
 use crate::record::counters::Row;
-#[cfg(not(stack_rules))]
 use crate::record::settings::Mode;
 use crate::record::thread::{self, ThreadState};
 use crate::record::{epoch, frame, growth, observe, peak, settings};
@@ -35,6 +34,8 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
         ask(inner, block::plain_layout(layout.size()), fill)
     } else if settings::takes_stacks() {
         alloc_exact(inner, layout.size(), fill)
+    } else if settings::is_sampled() {
+        sampled::alloc_front(inner, layout.size(), fill)
     } else {
         alloc_in_scope(inner, layout.size(), fill)
     }
@@ -129,7 +130,7 @@ extern "sysv64" fn alloc_exact_unusual<A: GlobalAlloc>(
 /// The usual way is closed.
 #[cold]
 #[inline(never)]
-fn alloc_unusual<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+pub(super) fn alloc_unusual<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
     unusual::alloc(inner, block::SMALL_ALIGN, size, fill, || {
         alloc_again(inner, block::SMALL_ALIGN, size, fill)
     })
@@ -195,7 +196,11 @@ fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u
         return ptr::null_mut();
     }
     thread.occupy();
-    let (row, context) = find_row(thread, settings::mode());
+    let mode = settings::mode();
+    if mode == Mode::Sampled {
+        return sampled::alloc_behind(inner, (thread, attention), layout, fill);
+    }
+    let (row, context) = find_row(thread, mode);
     let granted = ask(inner, block::backed_layout(size, align), fill);
     if granted.is_null() {
         thread.vacate_to(attention);
@@ -292,6 +297,6 @@ fn count_alloc(thread: &'static ThreadState, row: &Row, context: ContextId, size
 }
 
 #[inline(always)]
-fn header_now(thread: &ThreadState, context: ContextId) -> Header {
+pub(super) fn header_now(thread: &ThreadState, context: ContextId) -> Header {
     Header::new(context, Birth::of(epoch::current_bits(), thread.birth_bits.get()))
 }

@@ -4,6 +4,7 @@
 
 use core::alloc::{GlobalAlloc, Layout};
 
+use super::sampled;
 use super::unusual::{free_shared, free_unusual, release_own};
 use crate::record::block::{self, Birth, Header, Stamp};
 use crate::record::counters::{LOSSES, Row};
@@ -77,7 +78,7 @@ unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layo
 
 #[inline(always)]
 fn count_untracked_free() {
-    if !settings::is_off() {
+    if settings::counts_frees() {
         free_untracked();
     }
 }
@@ -125,11 +126,28 @@ fn count_free(header: Header, block: *mut u8, size: usize) {
         return free_unusual(header, block, size);
     };
     thread.occupy();
+    count_free_of(thread, header, size);
+    thread.vacate();
+}
+
+pub(super) fn count_free_of(thread: &'static ThreadState, header: Header, size: usize) {
+    match thread.rows.get(header.context().0 as usize) {
+        Some(row) => count_free_on(thread, row, header, size),
+        None => count_first_free(thread, header, size),
+    }
+}
+
+/// The thread has no row of the block's context.
+#[cold]
+#[inline(never)]
+fn count_first_free(thread: &'static ThreadState, header: Header, size: usize) {
+    if sampled::free(thread, header, size) {
+        return;
+    }
     match thread.row(header.context()) {
         Some(row) => count_free_on(thread, row, header, size),
         None => free_shared(header, size),
     }
-    thread.vacate();
 }
 
 pub(super) fn count_free_on(thread: &'static ThreadState, row: &'static Row, header: Header, size: usize) {
@@ -138,6 +156,10 @@ pub(super) fn count_free_on(thread: &'static ThreadState, row: &'static Row, hea
         match peak::touch(thread, row, header.context()) {
             Touched::Ready => {}
             Touched::Tracker => return release_own(row, size),
+            Touched::Sampled => {
+                let _ = sampled::free(thread, header, size);
+                return;
+            }
             Touched::Corrupt => return LOSSES.corrupt_headers.add_shared(1),
         }
     }

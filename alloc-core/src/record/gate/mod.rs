@@ -8,12 +8,15 @@
 //! - *realloc*: the block decides; the header is read first; null leaves the block and its counts as they were. A tracked block stays
 //!   tracked in every mode; an untracked one becomes tracked in a tracking mode, by a move.
 //!
+//! Mode `sampled` tracks few blocks and counts the others: `sampled`.
+//!
 //! Cost: see `docs/overhead.md`. Leaves out: what a figure means (`counters`), peaks (`peak`), calls (`call`, `scope`).
 
 mod alloc;
 mod free;
 mod realloc;
 mod row;
+mod sampled;
 mod unusual;
 
 use core::alloc::{GlobalAlloc, Layout};

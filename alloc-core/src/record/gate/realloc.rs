@@ -8,7 +8,7 @@ use core::ptr;
 use super::free::{dealloc, own_birth, tell_call};
 use super::row::find_row;
 use super::unusual::{note_resized, realloc_own, realloc_shared, realloc_unusual};
-use super::{Fill, alloc};
+use super::{Fill, alloc, sampled};
 use crate::ids::ContextId;
 use crate::record::block::{self, Birth, Header};
 use crate::record::counters::{LOSSES, Row};
@@ -46,6 +46,12 @@ pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
 unsafe fn realloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize, new_size: usize) -> *mut u8 {
     // SAFETY: the caller's promise.
     let (granted, header) = unsafe { block::read_front(block) };
+    if let Some(thread) = sampling(header) {
+        // SAFETY: the caller's promise; 8 is the alignment of every block with its header in front.
+        let layout = unsafe { Layout::from_size_align_unchecked(size, block::SMALL_ALIGN) };
+        // SAFETY: the caller's promise.
+        return unsafe { sampled::realloc(inner, thread, block, layout, new_size) };
+    }
     let Some(event) = ReallocEvent::begin() else {
         return ptr::null_mut();
     };
@@ -79,6 +85,10 @@ unsafe fn realloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layo
     let size = layout.size();
     // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
     let header = unsafe { block::read_behind(block, size) };
+    if let Some(thread) = sampling(header) {
+        // SAFETY: the caller's promise.
+        return unsafe { sampled::realloc(inner, thread, block, layout, new_size) };
+    }
     if !header.is_tracked() {
         // SAFETY: the caller's promise; the block is untracked.
         return unsafe { realloc_untracked(inner, block, layout, new_size) };
@@ -105,6 +115,15 @@ unsafe fn realloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layo
     // SAFETY: `moved` was granted for `backed_layout(new_size, _)` and is ours alone.
     unsafe { block::write_behind(moved, new_size, header) };
     moved
+}
+
+/// The thread, if it records in mode `sampled`. A block of the tracker's own stays one.
+#[inline(always)]
+fn sampling(header: Header) -> Option<(&'static ThreadState, Attention)> {
+    if !settings::is_sampled() || header.context() == ContextId::TRACKER {
+        return None;
+    }
+    thread::recording()
 }
 
 /// What a reallocation did. The addresses are the inner allocator's.
@@ -166,15 +185,34 @@ impl ReallocEvent {
             return realloc_unusual(header, resize);
         };
         let from = header.context();
-        let header = match thread.row(from) {
+        let header = match thread.rows.get(from.0 as usize) {
             Some(from_row) => count_realloc(thread, (row, context), (from_row, from), header, resize),
-            None => realloc_shared(header, resize),
+            None => count_first_realloc(thread, (row, context), header, resize),
         };
         thread.vacate_to(self.attention);
         if self.attention.is_any() {
             note_resized(thread, header, resize);
         }
         header
+    }
+}
+
+/// The thread has no row of the context that the block comes from.
+#[cold]
+#[inline(never)]
+fn count_first_realloc(
+    thread: &'static ThreadState,
+    (row, context): (&'static Row, ContextId),
+    header: Header,
+    resize: Resize,
+) -> Header {
+    let from = header.context();
+    if let Some(header) = sampled::become_tracked(thread, (row, context), header, &resize) {
+        return header;
+    }
+    match thread.row(from) {
+        Some(from_row) => count_realloc(thread, (row, context), (from_row, from), header, resize),
+        None => realloc_shared(header, resize),
     }
 }
 
@@ -194,6 +232,9 @@ pub(super) fn count_realloc(
             Touched::Ready => {}
             // The tracker's own block, reallocated after the tracker was left: it stays the tracker's.
             Touched::Tracker => return realloc_own(from_row, header, size, new_size),
+            Touched::Sampled => {
+                return sampled::become_tracked(thread, (row, context), header, &resize).unwrap_or(header);
+            }
             Touched::Corrupt => {
                 LOSSES.corrupt_headers.add_shared(1);
                 return header;
@@ -243,6 +284,10 @@ pub(super) fn realloc_birth(
 #[inline(never)]
 unsafe fn realloc_untracked<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
+    if let Some(thread) = sampling(Header::UNTRACKED) {
+        // SAFETY: the caller's promise.
+        return unsafe { sampled::realloc(inner, thread, block, layout, new_size) };
+    }
     if settings::mode() != Mode::Off {
         // SAFETY: the caller promises a non-zero `new_size` that makes a valid layout with this alignment.
         let moved = alloc(

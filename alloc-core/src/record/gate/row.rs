@@ -14,7 +14,7 @@ use crate::record::{context, stack};
 #[inline(always)]
 pub(super) fn find_row(thread: &'static ThreadState, mode: Mode) -> (&'static Row, ContextId) {
     let scope = thread.scope();
-    if mode == Mode::Scopes {
+    if mode != Mode::Exact {
         return scope_row(scope);
     }
     // SAFETY: the thread is occupied and ours, so this is the only reference to the stack state.

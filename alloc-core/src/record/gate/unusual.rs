@@ -7,14 +7,14 @@ use core::alloc::GlobalAlloc;
 use core::ptr;
 
 use super::alloc::finish;
-use super::free::{count_free_on, free_birth};
+use super::free::{count_free_of, free_birth};
 use super::realloc::{Resize, count_realloc, realloc_birth};
-use super::{Fill, ask};
+use super::{Fill, ask, sampled};
 use crate::ids::ContextId;
 use crate::record::block::{self, Birth, Header, Stamp};
 use crate::record::counters::{LOSSES, Row};
 use crate::record::thread::{self, ThreadState};
-use crate::record::{context, epoch, observe, peak, watch};
+use crate::record::{context, epoch, observe, peak, settings, watch};
 
 /// A block that is not tracked.
 pub(super) fn alloc_untracked<A: GlobalAlloc>(inner: &A, size: usize, align: usize, fill: Fill) -> *mut u8 {
@@ -64,6 +64,9 @@ pub(super) fn alloc<A: GlobalAlloc>(
     if thread.is_inside() {
         return alloc_own(inner, size, align, fill, thread);
     }
+    if settings::is_sampled() && thread.is_observed() {
+        observe::stop(thread);
+    }
     let attention = thread.attention();
     if !attention.is_any() {
         // The thread has just been registered: the usual way is open now.
@@ -88,7 +91,7 @@ pub(super) fn note_granted(thread: &'static ThreadState, granted: *mut u8, align
     }
     let header = watch::header_of(granted, size, align);
     thread.watch.note(header, size, false);
-    if thread.is_observed() {
+    if thread.is_observed() && header.is_tracked() {
         observe::granted(thread, granted, size, header.context());
     }
 }
@@ -168,10 +171,7 @@ pub(super) fn free_unusual(header: Header, block: *mut u8, size: usize) {
     match thread::current_or_register().filter(|thread| !thread.is_busy()) {
         // Inside the tracker, under attention, or registered just now: the row is the thread's own either way.
         Some(thread) => {
-            thread.occupied_for(|| match thread.row(header.context()) {
-                Some(row) => count_free_on(thread, row, header, size),
-                None => free_shared(header, size),
-            });
+            thread.occupied_for(|| count_free_of(thread, header, size));
             // What is the tracker's own was not granted to the program: a handle's guard has such a block.
             if thread.attention().is_any() && !thread.is_inside() && header.context() != ContextId::TRACKER {
                 thread.watch.note(header, size, true);
@@ -186,6 +186,9 @@ pub(super) fn free_unusual(header: Header, block: *mut u8, size: usize) {
 
 #[cold]
 pub(super) fn free_shared(header: Header, size: usize) {
+    if sampled::become_untracked(None, header, size).is_some() {
+        return;
+    }
     let context = header.context();
     let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
         return LOSSES.corrupt_headers.add_shared(1);
@@ -205,6 +208,9 @@ pub(super) fn free_shared(header: Header, size: usize) {
 pub(super) fn realloc_unusual(header: Header, resize: Resize) -> Header {
     let context = header.context();
     let thread = thread::current_or_register().filter(|thread| !thread.is_busy());
+    if let Some(header) = sampled::become_untracked(thread, header, resize.size) {
+        return header;
+    }
     let counted = thread.and_then(|thread| {
         thread.occupied_for(|| {
             let row = thread.row(context)?;

@@ -24,8 +24,8 @@ use crate::record::atomic::{AtomicU8, Ordering};
 pub(crate) use self::pool::Handle;
 pub(crate) use self::sums::{LoopRow, RECENT, rows};
 use super::counters::NodeRow;
-use super::scope;
 use super::thread::ThreadState;
+use super::{scope, settings};
 use crate::ids::{ContextId, ScopeKind};
 
 /// Which iterations are observed.
@@ -93,7 +93,11 @@ pub(super) fn look_ahead(thread: &ThreadState, row: &NodeRow) {
 pub(super) fn is_due(thread: &ThreadState, row: &NodeRow) -> bool {
     let at = row.observe_at.get();
     // A call inside one of the same node is a part of it.
-    at != NEVER && row.open.get() == 0 && (row.entered.get() > at || thread.observes_all())
+    at != NEVER
+        && row.open.get() == 0
+        && (row.entered.get() > at || thread.observes_all())
+        // There, most blocks cannot be followed.
+        && !settings::is_sampled()
 }
 
 /// How many calls of `node` to let pass until the next one is observed: none of the first, then ever more, at random, so that nothing
@@ -278,6 +282,13 @@ pub(super) fn forget(thread: &ThreadState) {
         next = pool::get(handle).map_or(0, iteration::Iteration::outer);
         give_up(handle);
     }
+}
+
+/// The mode is `sampled` now, and most blocks cannot be followed: whatever is observed on the thread is given up.
+#[cold]
+pub(super) fn stop(thread: &ThreadState) {
+    forget(thread);
+    thread.set_observed(false);
 }
 
 /// In a forked process, which has this thread only.

@@ -91,6 +91,8 @@ pub(crate) struct ThreadState {
     pub(crate) correction: Counter,
     /// Blocks freed by this thread, ever.
     pub(crate) frees: Counter,
+    /// Bytes until the next sample: see `sample`. Set to 0 by another thread that changes the interval, else written by the thread alone.
+    pub(crate) countdown: Counter,
     /// Row of the current scope node.
     scope: AtomicPtr<NodeRow>,
     pub(crate) rows: Directory<Row>,
@@ -136,6 +138,10 @@ pub(crate) struct ThreadState {
     /// Bits of the innermost observation that runs on the thread; see `observe`.
     pub(crate) observing: AtomicU32,
     random: Counter,
+    /// What the countdown was drawn with, and from; and not 0 when it is to be drawn again.
+    pub(crate) sample_interval: AtomicU32,
+    pub(crate) draws_again: AtomicU32,
+    pub(crate) sample_random: Counter,
     /// Reallocations that this thread executed, ever, and the bytes that they copied.
     pub(crate) reallocations: Counter,
     pub(crate) copied_bytes: Counter,
@@ -339,6 +345,12 @@ impl ThreadState {
     #[inline(always)]
     pub(crate) fn net(&self) -> i64 {
         self.granted.get().wrapping_sub(self.released.get()) as i64
+    }
+
+    /// True when calls on the thread's stack are not open yet: see `frame`.
+    #[inline(always)]
+    pub(crate) fn has_unopened_calls(&self) -> bool {
+        self.opened.load(Ordering::Relaxed) != self.depth.load(Ordering::Relaxed)
     }
 
     /// Row of the scope node that allocations belong to now.

@@ -13,7 +13,7 @@ use super::{ENDED, GROWTH_POOL, LIVE, NODE_POOL, ROW_POOL, ThreadState, UNKNOWN,
 use crate::ids::{ContextId, ScopeNodeId};
 use crate::record::block::Stamp;
 use crate::record::counters::LOSSES;
-use crate::record::{arena, context, frame, observe, peak, scope, settings, stack, sys, waiting};
+use crate::record::{arena, context, frame, observe, peak, sample, scope, settings, stack, sys, waiting};
 
 static FIRST: AtomicPtr<ThreadState> = AtomicPtr::new(ptr::null_mut());
 static REGISTRY: AtomicBool = AtomicBool::new(false);
@@ -73,6 +73,7 @@ pub(super) fn register() -> Option<&'static ThreadState> {
     state.last_serial.set(u64::from(index) << 40);
     state.random.set(state.salt.get() | 1);
     observe::prepare_windows(state);
+    sample::prepare(state);
     state.go_on_with(Stamp::NONE);
     let Some(root) = state.node_row(ScopeNodeId::ROOT.0) else {
         state.status.store(UNUSED, Ordering::Release);

@@ -1,0 +1,436 @@
+//! Mode `sampled`: one allocation in so many bytes is a tracked block, all others are only counted.
+//!
+//! Record side. Called by `alloc` and `realloc` in this mode, and, for blocks that were sampled, by `free` and `realloc` in every mode.
+//! What is counted here: requests, reallocations and bytes of the running scope, call and thread, exactly; as far as a thread's live bytes go
+//! an unsampled block is granted and released at once. What is *not* counted is its free: an unsampled block of `align <= 8` lies at 0 mod
+//! 16 and has no header, one of `align >= 16` has context 0 in its header.
+//!
+//! A reallocation is a free and a new draw. A block keeps the place of its header: sampled to unsampled writes context 0 to it, and only
+//! unsampled to sampled, in front, moves the block.
+//! Cost: of an unsampled allocation, see `docs/overhead.md`; each line of `alloc_front` and `count_granted` is in it.
+
+use core::alloc::{GlobalAlloc, Layout};
+#[cfg(stack_rules)]
+use core::arch::naked_asm;
+use core::ptr;
+
+use super::alloc::{alloc_unusual, finish};
+use super::free::{own_birth, tell_call};
+use super::realloc::Resize;
+use super::unusual::{alloc_untracked, note_granted, note_resized};
+use super::{Fill, ask};
+use crate::ids::ContextId;
+use crate::record::block::{self, Header};
+use crate::record::counters::{LOSSES, Row};
+use crate::record::epoch::{self, Effect};
+use crate::record::peak::{self, Touched};
+use crate::record::sample::{self, Interval};
+use crate::record::thread::{self, Attention, ThreadState};
+use crate::record::{context, frame, settings, stack};
+
+/// Header in front.
+#[inline(never)]
+pub(super) fn alloc_front<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+    let Some(thread) = thread::unoccupied() else {
+        return alloc_unusual(inner, size, fill);
+    };
+    let left = thread.countdown.get();
+    if left < size as u64 || thread.has_unopened_calls() {
+        return sample_front(inner, size, fill);
+    }
+    thread.countdown.set(left - size as u64);
+    alloc_unsampled(inner, thread, size, fill)
+}
+
+/// An allocation that is not sampled, header in front if it had one.
+///
+/// PERF: counted before it is granted, so that only the size has to be kept over the call of the inner allocator.
+#[inline(always)]
+fn alloc_unsampled<A: GlobalAlloc>(inner: &A, thread: &ThreadState, size: usize, fill: Fill) -> *mut u8 {
+    count_granted(thread, size as u64);
+    let granted = ask(inner, block::plain_layout(size), fill);
+    if granted.is_null() {
+        not_granted(size);
+    }
+    granted
+}
+
+/// Counts an allocation of this mode, sampled or not.
+#[inline(always)]
+fn count_granted(thread: &ThreadState, size: u64) {
+    thread.allocations.add(1);
+    // In this order, so that a reader on another thread never sees the block alive.
+    thread.released.add(size);
+    thread.granted.add(size);
+    let scope = thread.scope();
+    scope.sampled_allocations.add(1);
+    scope.sampled_bytes.add(size);
+}
+
+/// The inner allocator has refused: nothing was allocated after all. The bytes counted down stay so, which changes no probability.
+#[cold]
+#[inline(never)]
+fn not_granted(size: usize) {
+    let Some(thread) = thread::current() else { return };
+    let less = |bytes: u64| 0u64.wrapping_sub(bytes);
+    thread.allocations.add(less(1));
+    thread.granted.add(less(size as u64));
+    thread.released.add(less(size as u64));
+    let scope = thread.scope();
+    scope.sampled_allocations.add(less(1));
+    scope.sampled_bytes.add(less(size as u64));
+}
+
+/// The countdown has ended, or a call is to be opened. As `alloc_exact`: hands on what it finds in the registers, so that the sample has
+/// the call stack that the allocation would have in mode `exact`.
+#[cfg(stack_rules)]
+#[cold]
+#[unsafe(naked)]
+extern "sysv64" fn sample_front<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+    naked_asm!(
+        ".cfi_startproc",
+        "mov rcx, rsp",
+        "mov r8, rbp",
+        "jmp {from}",
+        ".cfi_endproc",
+        from = sym sample_front_from::<A>
+    )
+}
+
+/// See [`sample_front`], whose stack pointer and `rbp` these are.
+#[cfg(stack_rules)]
+extern "sysv64" fn sample_front_from<A: GlobalAlloc>(
+    inner: &A,
+    size: usize,
+    fill: Fill,
+    sp: usize,
+    rbp: usize,
+) -> *mut u8 {
+    sample_with(inner, size, fill, |thread| {
+        // SAFETY: the thread is occupied and ours, so this is the only reference to the stack state.
+        let state = unsafe { &mut *thread.stack.get() };
+        // SAFETY: `sample_front` found them in the registers, and has not returned.
+        unsafe { stack::capture_from(state, settings::depth(), stack::Entry { sp, rbp }) }
+    })
+}
+
+#[cfg(not(stack_rules))]
+#[cold]
+#[inline(never)]
+fn sample_front<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+    sample_with(inner, size, fill, capture)
+}
+
+/// The hash of the stack of the running function. The thread is occupied.
+#[inline(always)]
+fn capture(thread: &ThreadState) -> u64 {
+    // SAFETY: the thread is occupied and ours, so this is the only reference to the stack state.
+    let state = unsafe { &mut *thread.stack.get() };
+    stack::capture(state, settings::depth())
+}
+
+#[inline(always)]
+fn sample_with<A: GlobalAlloc>(
+    inner: &A,
+    size: usize,
+    fill: Fill,
+    capture: impl FnOnce(&ThreadState) -> u64,
+) -> *mut u8 {
+    let Some(thread) = thread::unoccupied() else {
+        return alloc_unusual(inner, size, fill);
+    };
+    thread.occupy();
+    open_calls(thread);
+    let Some(interval) = sample::is_sample(thread, size) else {
+        thread.vacate();
+        return alloc_unsampled(inner, thread, size, fill);
+    };
+    let hash = capture(thread);
+    let Some(context) = find_context(thread, hash, interval) else {
+        thread.vacate();
+        return alloc_unsampled(inner, thread, size, fill);
+    };
+    let granted = ask(inner, block::fronted_layout(size), fill);
+    if granted.is_null() {
+        thread.vacate();
+        return granted;
+    }
+    count_granted(thread, size as u64);
+    let header = sample::granted(thread, context, interval, size, false);
+    thread.vacate();
+    finish(granted, true, size, header)
+}
+
+/// Opens the calls that this event is the first of. They need no records: what they retain is not known in this mode.
+#[inline(always)]
+fn open_calls(thread: &ThreadState) {
+    if thread.has_unopened_calls() {
+        frame::open_calls(thread);
+    }
+}
+
+/// The context of the running scope and the stack just captured, for samples of this interval.
+fn find_context(thread: &ThreadState, hash: u64, interval: Interval) -> Option<ContextId> {
+    // SAFETY: the thread is occupied and ours; the reference that captured is no longer used.
+    let state = unsafe { &*thread.stack.get() };
+    let captured = state.captured(hash);
+    let flags = (if captured.truncated { context::TRUNCATED } else { 0 })
+        | (if captured.foreign { context::FOREIGN } else { 0 });
+    let node = thread.scope().node.load(core::sync::atomic::Ordering::Relaxed);
+    let found = context::intern_sampled(node, interval, hash, flags, captured.len, state.frames());
+    if found.is_none() {
+        // LIMIT: no room for another context: the sample is lost, and estimates are low by what it stands for.
+        sample::not_recorded();
+    }
+    found
+}
+
+/// Header behind. The thread is occupied.
+#[cold]
+#[inline(never)]
+pub(super) fn alloc_behind<A: GlobalAlloc>(
+    inner: &A,
+    (thread, attention): (&'static ThreadState, Attention),
+    layout: Layout,
+    fill: Fill,
+) -> *mut u8 {
+    let (size, align) = (layout.size(), layout.align());
+    open_calls(thread);
+    let sampled = sample::is_sample(thread, size).and_then(|interval| {
+        let hash = capture(thread);
+        Some((find_context(thread, hash, interval)?, interval))
+    });
+    let granted = match sampled {
+        Some(_) => ask(inner, block::backed_layout(size, align), fill),
+        None => alloc_untracked(inner, size, align, fill),
+    };
+    if granted.is_null() {
+        thread.vacate_to(attention);
+        return granted;
+    }
+    count_granted(thread, size as u64);
+    if let Some((context, interval)) = sampled {
+        let header = sample::granted(thread, context, interval, size, false);
+        let _ = finish(granted, false, size, header);
+    }
+    thread.vacate_to(attention);
+    if attention.is_any() {
+        note_granted(thread, granted, align, size);
+    }
+    granted
+}
+
+/// Any block, in this mode, on a thread that records.
+///
+/// # Safety
+/// - As for `gate::realloc`, which has looked whether the new size can be granted.
+#[inline(never)]
+pub(super) unsafe fn realloc<A: GlobalAlloc>(
+    inner: &A,
+    (thread, attention): (&'static ThreadState, Attention),
+    block: *mut u8,
+    layout: Layout,
+    new_size: usize,
+) -> *mut u8 {
+    if attention.is_any() && thread.watch.fails_now(thread) {
+        return ptr::null_mut();
+    }
+    thread.occupy();
+    open_calls(thread);
+    let (size, align) = (layout.size(), layout.align());
+    let in_front = block::header_is_in_front(layout);
+    let has_header = !in_front || block::address_says_tracked(block);
+    let (from, header) = match (in_front, has_header) {
+        // SAFETY: the address bit says that `write_front` made this block; the caller owns it.
+        (true, true) => unsafe { block::read_front(block) },
+        (true, false) => (block, Header::UNTRACKED),
+        // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
+        (false, _) => (block, unsafe { block::read_behind(block, size) }),
+    };
+    let inner_layout = |size, has_header| match (in_front, has_header) {
+        (true, true) => block::fronted_layout(size),
+        (true, false) => block::plain_layout(size),
+        (false, _) => block::backed_layout(size, align),
+    };
+    let sampled = sample::is_sample(thread, new_size).and_then(|interval| {
+        let hash = capture(thread);
+        Some((find_context(thread, hash, interval)?, interval))
+    });
+    let keeps_header = has_header || sampled.is_some();
+    let (old_layout, new_layout) = (inner_layout(size, has_header), inner_layout(new_size, keeps_header));
+    let to = if keeps_header == has_header {
+        // SAFETY: `from` came from `inner` for this layout; the new size is that of a valid layout.
+        unsafe { inner.realloc(from, old_layout, new_layout.size()) }
+    } else {
+        // SAFETY: the caller's promise: `block` is valid for `size` bytes; it has no header, so it is `from`.
+        unsafe { move_behind_header(inner, from, old_layout, new_layout, size.min(new_size)) }
+    };
+    if to.is_null() {
+        thread.vacate_to(attention);
+        return to;
+    }
+    if header.is_tracked() {
+        leave(thread, header, size);
+    }
+    let resize = Resize {
+        from,
+        to,
+        size,
+        new_size,
+    };
+    count_resized(thread, &resize);
+    let header = match sampled {
+        Some((context, interval)) => sample::granted(thread, context, interval, new_size, true),
+        None => Header::UNTRACKED,
+    };
+    thread.vacate_to(attention);
+    if attention.is_any() {
+        note_resized(thread, header, resize);
+    }
+    if keeps_header {
+        finish(to, in_front, new_size, header)
+    } else {
+        to
+    }
+}
+
+/// Gets a block with a header in front for one without, and moves `bytes` over. Null: nothing has changed.
+///
+/// # Safety
+/// - `from` came from `inner` for `old_layout`, holds `bytes` bytes and is not used afterwards unless the result is null.
+/// - `new_layout` has room for a header and `bytes` bytes.
+unsafe fn move_behind_header<A: GlobalAlloc>(
+    inner: &A,
+    from: *mut u8,
+    old_layout: Layout,
+    new_layout: Layout,
+    bytes: usize,
+) -> *mut u8 {
+    let to = ask(inner, new_layout, Fill::Any);
+    if !to.is_null() {
+        // SAFETY: the caller's promise: behind the header there is room.
+        let start = unsafe { to.add(block::HEADER_BYTES) };
+        // SAFETY: both are valid for `bytes`, and the new block was granted while the old one was alive.
+        unsafe { ptr::copy_nonoverlapping(from, start, bytes) };
+        // SAFETY: the caller's promise.
+        unsafe { inner.dealloc(from, old_layout) };
+    }
+    to
+}
+
+/// Counts a reallocation of this mode, sampled or not.
+fn count_resized(thread: &'static ThreadState, resize: &Resize) {
+    let bytes = resize.new_size as u64;
+    thread.reallocations.add(1);
+    thread.released.add(bytes);
+    thread.granted.add(bytes);
+    let scope = thread.scope();
+    scope.sampled_reallocations.add(1);
+    scope.sampled_bytes.add(bytes);
+    if let Some(copied) = resize.copied_bytes() {
+        thread.copied_bytes.add(copied);
+        let context = ContextId(scope.context.load(core::sync::atomic::Ordering::Relaxed));
+        match thread.growth_row(context) {
+            Some(row) => row.copied_bytes.add(copied),
+            None => thread::copied_shared(context, copied),
+        }
+    }
+}
+
+/// A tracked block is reallocated: it leaves its context, as a free would take it away.
+fn leave(thread: &'static ThreadState, header: Header, size: usize) {
+    if sample::freed(Some(thread), header, size) {
+        return;
+    }
+    let context = header.context();
+    let Some(row) = thread.row(context) else {
+        return leave_shared(header, size);
+    };
+    thread.end_climb();
+    if row.mark.get() != thread.expected_mark.get() {
+        match peak::touch(thread, row, context) {
+            Touched::Ready => {}
+            Touched::Tracker | Touched::Sampled => return,
+            Touched::Corrupt => return LOSSES.corrupt_headers.add_shared(1),
+        }
+    }
+    thread.release(size as u64);
+    row.handed_over.add(1);
+    row.released_bytes.add(size as u64);
+    if header.birth() != own_birth(thread) {
+        leave_birth(Some(thread), header, size);
+    }
+}
+
+#[cold]
+fn leave_shared(header: Header, size: usize) {
+    let context = header.context();
+    let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
+        return LOSSES.corrupt_headers.add_shared(1);
+    };
+    row.rebase(peak::serial());
+    row.handed_over.add_shared(1);
+    row.released_bytes.add_shared(size as u64);
+    peak::move_shared(-(size as i64));
+    leave_birth(None, header, size);
+}
+
+fn leave_birth(thread: Option<&ThreadState>, header: Header, size: usize) {
+    let birth = header.birth();
+    if birth.epoch() != epoch::current() {
+        epoch::change(header.context(), birth.epoch(), Effect::handed_over(size));
+    }
+    tell_call(thread, birth.stamp(), size as i64);
+}
+
+// In other modes.
+
+/// A block with a header that says nothing, or that of a sample, is freed in any mode. The thread is occupied. False when it is another
+/// block, and nothing has changed.
+#[cold]
+#[inline(never)]
+pub(super) fn free(thread: &ThreadState, header: Header, size: usize) -> bool {
+    if header.is_tracked() {
+        return sample::freed(Some(thread), header, size);
+    }
+    if settings::counts_frees() {
+        thread.untracked_frees.add(1);
+    }
+    true
+}
+
+/// A block with a header that says nothing, or that of a sample, is reallocated in a mode that tracks every block: it is one of them from
+/// now on. The thread is occupied. `None` when it is another block, and nothing has changed.
+#[cold]
+#[inline(never)]
+pub(super) fn become_tracked(
+    thread: &'static ThreadState,
+    (row, context): (&'static Row, ContextId),
+    header: Header,
+    resize: &Resize,
+) -> Option<Header> {
+    if !free(thread, header, resize.size) {
+        return None;
+    }
+    if row.mark.get() != thread.expected_mark.get() {
+        let _ = peak::touch(thread, row, context);
+    }
+    thread.reallocations.add(1);
+    row.reallocations.add(1);
+    row.granted_bytes.add(resize.new_size as u64);
+    thread.grant(resize.new_size as u64);
+    if let Some(copied) = resize.copied_bytes() {
+        thread.copied_bytes.add(copied);
+        match thread.growth_row(context) {
+            Some(growth) => growth.copied_bytes.add(copied),
+            None => thread::copied_shared(context, copied),
+        }
+    }
+    Some(super::alloc::header_now(thread, context))
+}
+
+/// The same in mode `off`, inside the tracker, or by a thread without a state: it is untracked from now on.
+pub(super) fn become_untracked(thread: Option<&ThreadState>, header: Header, size: usize) -> Option<Header> {
+    let is_ours = !header.is_tracked() || sample::freed(thread, header, size);
+    is_ours.then_some(Header::UNTRACKED)
+}
