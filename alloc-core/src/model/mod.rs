@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use contents::{ContentStats, contents_built_at};
-pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange};
+pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange, WindowSamples};
 pub use error::Error;
 pub use estimate::{Estimate, LEAST_SAMPLES, SampleSum, Samples, Sampling};
 pub use iterations::{FreedBefore, LoopSite, LoopStats, Temporaries};

@@ -22,7 +22,7 @@ use self::scopes::ScopeTable;
 use self::sites::SiteTable;
 pub(crate) use self::sums::add_counters;
 use self::sums::{Pair, Side};
-use super::{Counters, Frame, Module, ProcessInfo, Snapshot};
+use super::{Counters, Frame, Module, ProcessInfo, SampleSum, Snapshot};
 use crate::inside::inside_tracker;
 
 /// What changed from one snapshot to a later one.
@@ -37,6 +37,9 @@ pub struct SnapshotDiff {
     pub after: DiffSide,
     /// Over the whole program.
     pub totals: Change,
+    /// Samples behind the estimated part of `totals`; `None` when nothing was sampled, and across runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<WindowSamples>,
     /// One entry per call stack with a change, largest retained bytes first.
     pub sites: Vec<SiteDiff>,
     /// The scopes of both sides; parents come before their children, the first is the root.
@@ -136,18 +139,43 @@ pub struct WindowChange {
     pub older_bytes: i64,
 }
 
+/// The samples of a window: what the estimates of a diff follow from. See [`SampleSum::estimated_bytes`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+#[non_exhaustive]
+pub struct WindowSamples {
+    /// Granted in the window.
+    pub granted: SampleSum,
+    /// Of these, alive at its end. A reallocation is a new grant, unlike in mode `exact`.
+    pub retained: SampleSum,
+    /// Freed in the window before their thread had made more than eight further allocations.
+    pub temporary: SampleSum,
+}
+
+impl WindowSamples {
+    /// Adds other samples.
+    pub fn add(&mut self, more: &Self) {
+        self.granted.add(&more.granted);
+        self.retained.add(&more.retained);
+        self.temporary.add(&more.temporary);
+    }
+}
+
 /// Change at one call stack, over all scopes it was seen in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct SiteDiff {
     /// Indices into `SnapshotDiff::frames`, innermost first; `None` when no stack was recorded.
     pub stack: Option<Vec<u32>>,
     /// The change.
     pub change: Change,
+    /// Samples behind the estimated part of `change`; `None` when nothing was sampled, and across runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub samples: Option<WindowSamples>,
 }
 
 /// Change of one scope node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct ScopeDiff {
     /// Index into `SnapshotDiff::scopes`; `None` for the root.
@@ -162,6 +190,12 @@ pub struct ScopeDiff {
     pub own: Change,
     /// With them.
     pub inclusive: Change,
+    /// Samples behind the estimated part of `own`; `None` when nothing was sampled, and across runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_samples: Option<WindowSamples>,
+    /// The same for `inclusive`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inclusive_samples: Option<WindowSamples>,
     /// Calls begun, after minus before.
     pub entered: i64,
     /// Calls ended; the figures below are about these.
@@ -272,6 +306,15 @@ impl SnapshotDiff {
                 let scope = scope_of.get(&context.scope).copied().unwrap_or(0);
                 own[scope].side(side).add(context, cut);
             }
+            if snapshot.sampling.is_some() {
+                // Call stacks are estimates then, and scopes know better.
+                own.iter_mut().for_each(|pair| pair.side(side).replace_counters());
+                for scope in &snapshot.scopes {
+                    if let Some(&at) = scope_of.get(&scope.id) {
+                        add_counters(&mut own[at].side(side).counters, &scope.own);
+                    }
+                }
+            }
         }
 
         let has_window = cut.is_some();
@@ -280,20 +323,23 @@ impl SnapshotDiff {
             totals.before.add_sums(&pair.before);
             totals.after.add_sums(&pair.after);
         }
+        let own_samples: Vec<_> = own.iter().map(|pair| pair.window_samples(has_window)).collect();
         let own: Vec<Change> = own.iter().map(|pair| pair.change(has_window)).collect();
         let notes = notes(before, after, matching, wrong_order, &frames);
+        let is_sampled = before.sampling.is_some() || after.sampling.is_some();
         let inexact_epochs = has_window && !(before.epochs_exact && after.epochs_exact);
         Self {
             basis: DiffBasis {
                 matching,
-                exact: has_window && !inexact_epochs,
+                exact: has_window && !inexact_epochs && !is_sampled,
                 notes,
             },
             before: DiffSide::of(before, totals.before.counters),
             after: DiffSide::of(after, totals.after.counters),
             totals: totals.change(has_window),
+            samples: totals.window_samples(has_window),
             sites: sites.finish(has_window),
-            scopes: scopes.finish(&own),
+            scopes: scopes.finish(&own, &own_samples),
             frames: frames.frames,
             modules: frames.modules,
         }
@@ -394,6 +440,13 @@ fn notes(
              saving them",
             frames.unresolved
         ));
+    }
+    if before.sampling.is_some() || after.sampling.is_some() {
+        notes.push(
+            "estimated from samples: all figures of call stacks, and what is alive, retained, freed or churned; allocations and bytes of scopes \
+             and of the program are exact"
+                .to_owned(),
+        );
     }
     if before.was_off || after.was_off {
         notes.push("tracking was off for a time: blocks granted then are in no figure".to_owned());

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 use super::sums::{Side, minus};
-use super::{Change, Matching, ScopeDiff};
+use super::{Change, Matching, ScopeDiff, WindowSamples};
 use crate::model::{CallStats, ScopeNodeId, Snapshot};
 
 /// The scope trees of both snapshots in one.
@@ -67,31 +67,41 @@ impl<'a> ScopeTable<'a> {
         places
     }
 
-    pub(super) fn finish(self, own: &[Change]) -> Vec<ScopeDiff> {
+    pub(super) fn finish(self, own: &[Change], own_samples: &[Option<WindowSamples>]) -> Vec<ScopeDiff> {
         let mut inclusive = own.to_vec();
+        let mut inclusive_samples = own_samples.to_vec();
         for at in (1..self.nodes.len()).rev() {
             // A parent comes before its children, so its sum is complete when its turn comes.
             if let Some(parent) = self.nodes[at].parent {
                 let child = inclusive[at];
                 inclusive[parent].add(&child);
+                if let Some(child) = inclusive_samples[at] {
+                    inclusive_samples[parent].get_or_insert_default().add(&child);
+                }
             }
         }
-        let figures = own.iter().zip(inclusive);
-        let describe = |(node, (own, inclusive)): (ScopePair<'_>, (&Change, Change))| ScopeDiff {
-            parent: node.parent.map(|parent| parent as u32),
-            name: node.name.to_owned(),
-            file: node.file.to_owned(),
-            line: node.line,
-            own: *own,
-            inclusive,
-            entered: minus(node.after.entered, node.before.entered),
-            completed: minus(node.after.completed, node.before.completed),
-            call_allocations: minus(node.after.allocations, node.before.allocations),
-            call_bytes: minus(node.after.bytes, node.before.bytes),
-            call_peak_bytes: minus(node.after.sum_peak_bytes, node.before.sum_peak_bytes),
-            call_retained_bytes: minus(node.after.retained_bytes, node.before.retained_bytes),
-            peak_bytes_before: node.peak_before,
-            peak_bytes_after: node.peak_after,
+        let figures = own.iter().zip(inclusive).zip(own_samples.iter().zip(inclusive_samples));
+        type Figures<'a> = ((&'a Change, Change), (&'a Option<WindowSamples>, Option<WindowSamples>));
+        let describe = |(node, figures): (ScopePair<'_>, Figures<'_>)| {
+            let ((own, inclusive), (own_samples, inclusive_samples)) = figures;
+            ScopeDiff {
+                parent: node.parent.map(|parent| parent as u32),
+                name: node.name.to_owned(),
+                file: node.file.to_owned(),
+                line: node.line,
+                own: *own,
+                inclusive,
+                own_samples: *own_samples,
+                inclusive_samples,
+                entered: minus(node.after.entered, node.before.entered),
+                completed: minus(node.after.completed, node.before.completed),
+                call_allocations: minus(node.after.allocations, node.before.allocations),
+                call_bytes: minus(node.after.bytes, node.before.bytes),
+                call_peak_bytes: minus(node.after.sum_peak_bytes, node.before.sum_peak_bytes),
+                call_retained_bytes: minus(node.after.retained_bytes, node.before.retained_bytes),
+                peak_bytes_before: node.peak_before,
+                peak_bytes_after: node.peak_after,
+            }
         };
         self.nodes.into_iter().zip(figures).map(describe).collect()
     }

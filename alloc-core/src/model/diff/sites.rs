@@ -32,6 +32,7 @@ impl SiteTable {
             .map(|(stack, at)| SiteDiff {
                 stack,
                 change: self.figures[at].change(has_window),
+                samples: self.figures[at].window_samples(has_window),
             })
             .filter(|site| !site.change.is_zero())
             .collect();

@@ -3,8 +3,8 @@
 //! Read side; used by the tables of sites and of scopes.
 #![forbid(unsafe_code)]
 
-use super::{Change, WindowChange};
-use crate::model::{Context, Counters};
+use super::{Change, WindowChange, WindowSamples};
+use crate::model::{Context, Counters, SampleSum, Samples};
 
 #[derive(Clone, Copy)]
 pub(super) enum Side {
@@ -21,6 +21,9 @@ pub(super) struct Sums {
     older_bytes: i64,
     older_frees: i64,
     older_granted_bytes: i64,
+    samples: Samples,
+    /// Of the samples of epochs up to the cut, those that were freed.
+    older_freed: SampleSum,
 }
 
 impl Sums {
@@ -41,7 +44,22 @@ impl Sums {
                 change.granted_bytes as i64,
             );
         }
+        if let Some(samples) = &context.samples {
+            sums.samples = *samples;
+        }
+        for older in context
+            .older_samples
+            .iter()
+            .filter(|older| cut.is_some_and(|cut| older.epoch <= cut))
+        {
+            sums.older_freed.add(&older.freed);
+        }
         self.add_sums(&sums);
+    }
+
+    /// The figures of a scope that are exact although its call stacks are sampled.
+    pub(super) fn replace_counters(&mut self) {
+        self.counters = Counters::default();
     }
 
     pub(super) fn add_sums(&mut self, other: &Self) {
@@ -52,6 +70,8 @@ impl Sums {
             other.older_frees,
             other.older_granted_bytes,
         );
+        self.samples.add(&other.samples);
+        self.older_freed.add(&other.older_freed);
     }
 
     fn add_older(&mut self, blocks: i64, bytes: i64, frees: i64, granted_bytes: i64) {
@@ -137,6 +157,31 @@ impl Pair {
             });
         }
         change
+    }
+}
+
+impl Pair {
+    /// What was sampled in the window; `None` when nothing was, and where there is no window.
+    pub(super) fn window_samples(&self, has_window: bool) -> Option<WindowSamples> {
+        let (before, after) = (&self.before, &self.after);
+        if !has_window || after.samples.is_empty() {
+            return None;
+        }
+        let mut granted = after.samples.granted;
+        granted.subtract(&before.samples.granted);
+        let mut temporary = after.samples.temporary;
+        temporary.subtract(&before.samples.temporary);
+        // Of what was alive before, what was freed since is alive no longer; the rest still is.
+        let mut retained = after.samples.live;
+        retained.add(&after.older_freed);
+        let mut older = before.samples.live;
+        older.add(&before.older_freed);
+        retained.subtract(&older);
+        Some(WindowSamples {
+            granted,
+            retained,
+            temporary,
+        })
     }
 }
 
