@@ -116,11 +116,12 @@ impl Sampled {
         live.bytes = live.bytes.saturating_sub(self.freed.bytes);
         live.blocks_variance = (live.blocks_variance - self.freed.blocks_variance).max(0.0);
         live.bytes_variance = (live.bytes_variance - self.freed.bytes_variance).max(0.0);
-        let mut samples = Samples::default();
-        samples.granted = sum_of(&self.granted, self.interval);
-        samples.live = sum_of(&live, self.interval);
-        samples.temporary = sum_of(&self.temporary, self.interval);
-        samples
+        Samples {
+            granted: sum_of(&self.granted, self.interval),
+            live: sum_of(&live, self.interval),
+            temporary: sum_of(&self.temporary, self.interval),
+            ..Samples::default()
+        }
     }
 
     /// The estimates, as figures of a context.

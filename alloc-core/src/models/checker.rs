@@ -38,7 +38,9 @@ macro_rules! word {
                 self.0.store(value, $order(ordering));
             }
             fn exchange(&self, current: u64, new: u64, success: Ordering, failure: Ordering) -> u64 {
-                let done = self.0.compare_exchange(current, new, $order(success), $order(failure));
+                let done = self
+                    .0
+                    .compare_exchange(current, new, $order(success), $order(failure));
                 done.unwrap_or_else(|now| now)
             }
             fn change(&self, access: Access) -> u64 {
@@ -48,7 +50,9 @@ macro_rules! word {
                     Access::Subtract(value, ordering) => self.0.fetch_sub(value, $order(ordering)),
                     Access::And(value, ordering) => self.0.fetch_and(value, $order(ordering)),
                     Access::Or(value, ordering) => self.0.fetch_or(value, $order(ordering)),
-                    Access::Load(_) | Access::Store(..) | Access::Exchange(..) => unreachable!("has a method of its own"),
+                    Access::Load(_) | Access::Store(..) | Access::Exchange(..) => {
+                        unreachable!("has a method of its own")
+                    }
                 }
             }
             fn fence(ordering: Ordering) {
@@ -148,7 +152,11 @@ fn unordered(access: Access) -> Access {
 impl<W: Word> Model for Words<W> {
     fn access(&self, address: usize, initial: u64, access: Access) -> u64 {
         let word = self.word(address, initial);
-        let access = if self.fault == Fault::Unordered { unordered(access) } else { access };
+        let access = if self.fault == Fault::Unordered {
+            unordered(access)
+        } else {
+            access
+        };
         match access {
             Access::Load(ordering) => word.load(ordering),
             Access::Store(value, ordering) => {
@@ -212,7 +220,9 @@ pub(super) fn all_executions(
     builder.max_branches = 20_000;
     model::run(words, || {
         builder.check(move || {
-            let fresh = known.iter().map(|&(address, initial)| (address, Rc::new(Weak::new(initial))));
+            let fresh = known
+                .iter()
+                .map(|&(address, initial)| (address, Rc::new(Weak::new(initial))));
             *shared.get().words.borrow_mut() = fresh.collect();
             let threads = begin().into_iter().enumerate().map(|(number, body)| {
                 loom::thread::spawn(move || {
@@ -236,7 +246,12 @@ fn touched(
 ) -> Vec<(usize, u64)> {
     let words = Words::<Step>::leaked(Fault::None);
     explore(words, count, begin, end);
-    let mut touched: Vec<(usize, u64)> = words.touched.borrow().iter().map(|(&address, &initial)| (address, initial)).collect();
+    let mut touched: Vec<(usize, u64)> = words
+        .touched
+        .borrow()
+        .iter()
+        .map(|(&address, &initial)| (address, initial))
+        .collect();
     touched.sort_unstable();
     touched
 }
@@ -268,7 +283,9 @@ fn explore(
     });
     model::run(words, || {
         let first = body.clone();
-        run_shuttle(shuttle::scheduler::PctScheduler::new(3, count.div_ceil(2)), move || first());
+        run_shuttle(shuttle::scheduler::PctScheduler::new(3, count.div_ceil(2)), move || {
+            first()
+        });
         run_shuttle(shuttle::scheduler::RandomScheduler::new(count / 2), move || body());
     });
 }

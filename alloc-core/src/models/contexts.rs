@@ -124,7 +124,10 @@ fn read_contexts() {
             && info.node() != 0
         {
             let frames: Vec<usize> = info.frames().iter().collect();
-            assert!(frames.is_empty() || frames[1] == 0x2000, "a context with half of its frames");
+            assert!(
+                frames.is_empty() || frames[1] == 0x2000,
+                "a context with half of its frames"
+            );
         }
     }
 }
@@ -173,7 +176,9 @@ fn stacks_are_told_apart(fault: Fault, count: usize) {
             ]
         },
         || {
-            let is_equal = |id: u32, other: u32| context::info(ContextId(id)).unwrap().frames() == context::info(ContextId(other)).unwrap().frames();
+            let is_equal = |id: u32, other: u32| {
+                context::info(ContextId(id)).unwrap().frames() == context::info(ContextId(other)).unwrap().frames()
+            };
             assert_ne!(given(0), given(2), "one id for two stacks");
             assert!(given(0) == given(1) || !is_equal(given(0), given(2)));
             assert_ne!(given(1), given(3), "one id for two stacks");

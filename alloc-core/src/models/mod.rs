@@ -63,9 +63,10 @@ fn alone() -> MutexGuard<'static, ()> {
     alone
 }
 
-
 /// Random interleavings of a check: `ALLOCSCOPE_MODELS` times as many in the long form.
 fn count(short: usize) -> usize {
-    let factor = std::env::var("ALLOCSCOPE_MODELS").ok().and_then(|text| text.parse().ok());
+    let factor = std::env::var("ALLOCSCOPE_MODELS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     short * factor.unwrap_or(1)
 }

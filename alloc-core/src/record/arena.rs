@@ -4,8 +4,8 @@
 //! returned before, and valid until the process ends; so tables may hold `&'static` into it. Cost: one atomic addition.
 //! Leaves out: freeing. Tables that shrink keep their own free lists.
 
-use core::ptr::NonNull;
 use crate::record::atomic::{AtomicPtr, AtomicUsize, Ordering};
+use core::ptr::NonNull;
 
 use super::sys;
 

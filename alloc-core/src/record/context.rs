@@ -5,8 +5,8 @@
 //! contexts `intern` gives `None` and the caller charges the scope's own context ("other"). Identity is the node and the 64-bit
 //! hash of the kept frames: among a million stacks two share one with a probability of 3e-8.
 
-use core::ptr::NonNull;
 use crate::record::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop};
+use core::ptr::NonNull;
 
 use super::arena;
 use super::block::CONTEXT_BITS;
@@ -92,10 +92,11 @@ impl ContextInfo {
             None => &[],
         })
     }
-    /// Equal for contexts of the same stack, cut at the same place, whatever their scopes. Identity is the hash: see the file's head.
+    /// Equal for contexts of the same stack, cut at the same place, whatever their scopes and intervals. Identity is the hash: see the file's head.
     pub(crate) fn stack_key(&self) -> u64 {
-        let flags = self.shape.load(Ordering::Relaxed) & (TRUNCATED | FOREIGN);
-        self.hash.load(Ordering::Relaxed) ^ u64::from(flags)
+        let shape = self.shape.load(Ordering::Relaxed);
+        of_samples(self.hash.load(Ordering::Relaxed), shape >> INTERVAL_SHIFT)
+            ^ u64::from(shape & (TRUNCATED | FOREIGN))
     }
     pub(crate) fn is_truncated(&self) -> bool {
         self.shape.load(Ordering::Relaxed) & TRUNCATED != 0
@@ -161,9 +162,18 @@ pub(crate) fn intern_sampled(
     frames: impl Iterator<Item = usize>,
 ) -> Option<ContextId> {
     let bits = interval.bits();
-    // Another hash, so that samples of each interval have contexts of their own.
-    let hash = hash ^ u64::from(bits).wrapping_mul(0x9fb2_1c65_1e98_df25);
-    intern(node, hash, flags | (bits << INTERVAL_SHIFT), length, frames)
+    intern(
+        node,
+        of_samples(hash, bits),
+        flags | (bits << INTERVAL_SHIFT),
+        length,
+        frames,
+    )
+}
+
+/// Another hash for each interval, so that its samples have contexts of their own. Done twice it is undone; for 0 nothing is.
+fn of_samples(hash: u64, interval_bits: u32) -> u64 {
+    hash ^ u64::from(interval_bits).wrapping_mul(0x9fb2_1c65_1e98_df25)
 }
 
 /// The context of `node` with the stack of `length` frames that `hash` identifies, made if it is new.

@@ -6,9 +6,9 @@
 //! Cost: a cache look-up and a few stores, and fewer at the end; more once something was allocated or freed inside. `docs/overhead.md`
 //! has the numbers.
 
+use crate::record::atomic::Ordering;
 use core::marker::PhantomData;
 use core::ptr;
-use crate::record::atomic::Ordering;
 
 use super::block::Stamp;
 use super::counters::{LOSSES, NodeRow};

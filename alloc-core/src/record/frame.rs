@@ -13,8 +13,8 @@
 //!
 //! Frames hold no pointers to each other: forgetting a guard, or dropping guards out of order, can harm figures but nothing else.
 
-use core::ptr;
 use crate::record::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
+use core::ptr;
 
 use super::block::{Birth, Stamp};
 use super::call;

@@ -3,8 +3,8 @@
 //! Record side, cold paths only (a thread's own cache answers first). Insert-only. A key may appear twice after a race at the
 //! moment a level is added; readers of the tables merge by content. Cost: one probe sequence per level, at most six.
 
-use core::ptr::{self, NonNull};
 use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop};
+use core::ptr::{self, NonNull};
 
 use super::arena;
 

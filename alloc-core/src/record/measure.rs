@@ -5,8 +5,8 @@
 //! time, because nodes are never given back. Events are counted by differences of the thread's counters.
 //! Cost: a few loads; nothing while no measurement runs. Leaves out: who counts for whom (`budget::carried`).
 
-use core::ptr::NonNull;
 use crate::record::atomic::{AtomicU64, Ordering};
+use core::ptr::NonNull;
 
 use super::counters::{LOSSES, NodeRow};
 use super::enter::{self, CallState, PollGuard, ScopeGuard};

@@ -3,8 +3,8 @@
 //! Record side. A `Directory` has one writer, its thread; readers on other threads see a page or none. Bounded: a page is
 //! as many rows as `PAGE`, and comes from the pool before it comes from the arena. Cost of `get`: one compare and two loads.
 
-use core::ptr::{self, NonNull};
 use crate::record::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use core::ptr::{self, NonNull};
 
 use super::arena;
 

@@ -4,8 +4,8 @@
 //! node), which a small cache of the thread knows. A scope entered again below itself uses its first node, so recursion adds no
 //! nodes. Leaves out: entering and leaving (`enter`, `frame`).
 
-use core::ptr;
 use crate::record::atomic::{AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering, compiler_fence};
+use core::ptr;
 
 use super::counters::{Counter, LOSSES, NodeRow};
 use super::index::{Index, Lazy, Place};

@@ -4,8 +4,8 @@
 //! not at all in programs that run with more rights than their caller. An unusable value: one line on stderr, the default, and the
 //! program runs on. Cost: `mode` is one relaxed load.
 
-use core::ffi::CStr;
 use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use core::ffi::CStr;
 
 use super::observe::{self, Observing};
 use super::{arena, sample, sys, thread};

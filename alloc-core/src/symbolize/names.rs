@@ -249,13 +249,17 @@ pub(crate) fn qualified_function(symbol: &Symbol) -> String {
     }
 }
 
+/// A directory of a crate that holds its sources.
+fn is_source_root(part: &&str) -> bool {
+    matches!(*part, "src" | "tests" | "examples" | "benches")
+}
+
 /// The crate that a source file belongs to, as its path says: the directory around `src`, without a version.
 pub(crate) fn crate_of_file(file: &str) -> Option<String> {
     let file = file.replace('\\', "/");
     let parts: Vec<&str> = file.split('/').collect();
-    let is_root = |part: &&str| matches!(*part, "src" | "tests" | "examples" | "benches");
     // `/usr/src/app/src/main.rs`: the last one. `app/src/tests/a.rs`: the one around it.
-    let mut at = parts.iter().rposition(|part| is_root(&part))?;
+    let mut at = parts.iter().rposition(is_source_root)?;
     while at > 0 && parts[at - 1] == "src" {
         at -= 1;
     }
@@ -330,9 +334,8 @@ pub(crate) fn short_path(file: &str, base: Option<&str>) -> String {
     if parts.len() <= 1 {
         return parts.concat();
     }
-    let is_root = |part: &&str| matches!(*part, "src" | "tests" | "examples" | "benches");
     // The last such directory, so that `/usr/src/app/src/main.rs` begins at `app`.
-    let from = match parts[..parts.len() - 1].iter().rposition(is_root) {
+    let from = match parts[..parts.len() - 1].iter().rposition(is_source_root) {
         Some(at) => at.saturating_sub(1),
         None => parts.len() - 2,
     };

@@ -92,7 +92,7 @@ fn resolve_with(snapshot: &mut Snapshot, files: &[PathBuf]) -> Result<Resolved, 
     }
     let by_id: HashMap<&str, Vec<u32>> = {
         let mut by_id: HashMap<&str, Vec<u32>> = HashMap::new();
-        for (&module, _) in &wanted {
+        for &module in wanted.keys() {
             if let Some(known) = snapshot.modules.get(module as usize)
                 && !known.build_id.is_empty()
             {

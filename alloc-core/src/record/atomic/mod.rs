@@ -8,11 +8,11 @@ pub(crate) mod model;
 
 #[cfg(not(allocscope_model))]
 pub(crate) use core::hint::spin_loop;
-pub(crate) use core::sync::atomic::{Ordering, compiler_fence};
 #[cfg(not(allocscope_model))]
 pub(crate) use core::sync::atomic::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, fence,
 };
+pub(crate) use core::sync::atomic::{Ordering, compiler_fence};
 
 #[cfg(allocscope_model)]
 pub(crate) use self::model::{

@@ -183,12 +183,42 @@ macro_rules! arithmetic {
     };
 }
 
-atomic!(AtomicU8, u8, plain::AtomicU8, |value: u8| u64::from(value), |word: u64| word as u8);
-atomic!(AtomicU16, u16, plain::AtomicU16, |value: u16| u64::from(value), |word: u64| word as u16);
-atomic!(AtomicU32, u32, plain::AtomicU32, |value: u32| u64::from(value), |word: u64| word as u32);
+atomic!(
+    AtomicU8,
+    u8,
+    plain::AtomicU8,
+    |value: u8| u64::from(value),
+    |word: u64| word as u8
+);
+atomic!(
+    AtomicU16,
+    u16,
+    plain::AtomicU16,
+    |value: u16| u64::from(value),
+    |word: u64| word as u16
+);
+atomic!(
+    AtomicU32,
+    u32,
+    plain::AtomicU32,
+    |value: u32| u64::from(value),
+    |word: u64| word as u32
+);
 atomic!(AtomicU64, u64, plain::AtomicU64, |value: u64| value, |word: u64| word);
-atomic!(AtomicUsize, usize, plain::AtomicUsize, |value: usize| value as u64, |word: u64| word as usize);
-atomic!(AtomicBool, bool, plain::AtomicBool, |value: bool| u64::from(value), |word: u64| word != 0);
+atomic!(
+    AtomicUsize,
+    usize,
+    plain::AtomicUsize,
+    |value: usize| value as u64,
+    |word: u64| word as usize
+);
+atomic!(
+    AtomicBool,
+    bool,
+    plain::AtomicBool,
+    |value: bool| u64::from(value),
+    |word: u64| word != 0
+);
 atomic!(
     AtomicPtr<T>,
     *mut T,

@@ -176,7 +176,7 @@ fn find_context(thread: &ThreadState, hash: u64, interval: Interval) -> Option<C
     let captured = state.captured(hash);
     let flags = (if captured.truncated { context::TRUNCATED } else { 0 })
         | (if captured.foreign { context::FOREIGN } else { 0 });
-    let node = thread.scope().node.load(core::sync::atomic::Ordering::Relaxed);
+    let node = thread.scope().node.load(crate::record::atomic::Ordering::Relaxed);
     let found = context::intern_sampled(node, interval, hash, flags, captured.len, state.frames());
     if found.is_none() {
         // LIMIT: no room for another context: the sample is lost, and estimates are low by what it stands for.
@@ -329,7 +329,7 @@ fn count_resized(thread: &'static ThreadState, resize: &Resize) {
     scope.sampled_bytes.add(bytes);
     if let Some(copied) = resize.copied_bytes() {
         thread.copied_bytes.add(copied);
-        let context = ContextId(scope.context.load(core::sync::atomic::Ordering::Relaxed));
+        let context = ContextId(scope.context.load(crate::record::atomic::Ordering::Relaxed));
         match thread.growth_row(context) {
             Some(row) => row.copied_bytes.add(copied),
             None => thread::copied_shared(context, copied),

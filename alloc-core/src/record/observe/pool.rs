@@ -3,8 +3,8 @@
 //! Record side. Each is free, running (its call is on a thread's stack) or waiting (its call is between two polls). When all are lent, one
 //! that has waited for long may be taken away: its call may never go on, or go on for days (a connection). Cost: cold; a few atomic operations.
 
-use core::ops::Range;
 use crate::record::atomic::{AtomicU32, Ordering};
+use core::ops::Range;
 
 use super::iteration::Iteration;
 use crate::record::index::Lazy;

@@ -15,7 +15,7 @@
 mod rows;
 mod weight;
 
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use self::rows::{Sum, make_row, row};
 pub(crate) use self::weight::{BLOCK, BYTE, Interval, LEAST_BYTES, MOST_BYTES, Weight};

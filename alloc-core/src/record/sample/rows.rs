@@ -5,7 +5,7 @@
 //! bit now and then. Read by `control`: the freed side first, so that nothing alive comes out below zero.
 //! Cost: five atomic additions per sample. Leaves out which samples there are.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use crate::record::atomic::{AtomicU64, Ordering};
 
 use super::weight::Weight;
 use crate::ids::ContextId;

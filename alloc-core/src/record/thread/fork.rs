@@ -5,7 +5,7 @@
 //! turn in time goes on without. LIMIT: the loader's lock may be held by code that is not ours (a thread inside `dlopen`); a child forked
 //! at that moment cannot take snapshots, nor can it load libraries. It allocates and counts all the same.
 
-use core::sync::atomic::{AtomicBool, Ordering};
+use crate::record::atomic::{AtomicBool, Ordering};
 
 use crate::record::sys;
 

@@ -10,11 +10,11 @@ mod registry;
 mod shared;
 mod site_cache;
 
+use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 #[cfg(not(allocscope_model))]
 use core::cell::Cell;
 use core::cell::UnsafeCell;
 use core::ptr;
-use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
 
 pub(crate) use self::fork::NoFork;
 pub(crate) use self::registry::{Registry, count, is_initialised, state_count};

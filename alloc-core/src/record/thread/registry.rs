@@ -2,10 +2,10 @@
 //!
 //! Record side. LOCK: the registry, taken by snapshots and, without ever waiting, by ending threads; never while a stack is captured.
 
+use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop};
 use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr;
-use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop};
 
 use super::fork;
 use super::shared::{make_shared_growth, shared_row};

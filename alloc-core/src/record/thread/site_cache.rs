@@ -2,8 +2,8 @@
 //!
 //! Record side. Two slots per set; what is looked for last stands in the first, which is the only one the hot path reads.
 
-use core::ptr;
 use crate::record::atomic::{AtomicU64, Ordering};
+use core::ptr;
 
 use crate::ids::ContextId;
 use crate::record::block::CONTEXT_BITS;
