@@ -13,8 +13,6 @@ mod names;
 #[cfg(feature = "offline")]
 mod offline;
 
-use std::ffi::c_void;
-
 #[cfg(feature = "offline")]
 pub use offline::Resolved;
 
@@ -101,7 +99,7 @@ fn resolve_where(snapshot: &mut Snapshot, address_of: impl Fn(Option<&Module>) -
 fn symbols_at(return_address: u64) -> Vec<Symbol> {
     let mut symbols = Vec::new();
     // `resolve` looks up the byte before the address it is given, which is inside the call instruction.
-    backtrace::resolve(return_address as usize as *mut c_void, |symbol| {
+    backtrace::resolve(std::ptr::without_provenance_mut(return_address as usize), |symbol| {
         // The alternate form leaves the hash out.
         let function = symbol.name().map(|name| format!("{name:#}")).unwrap_or_default();
         let file = symbol

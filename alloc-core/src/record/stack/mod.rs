@@ -116,6 +116,18 @@ pub(crate) fn sync_with_loader() {
     backend::sync_with_loader();
 }
 
+/// How the rule of a return address steps, for models.
+#[cfg(all(test, allocscope_model, stack_rules))]
+pub(crate) fn rule_parts(pc: usize) -> Option<(bool, usize, usize)> {
+    rules::rule(pc).parts()
+}
+
+/// What an unload does, for models.
+#[cfg(all(test, allocscope_model, stack_rules))]
+pub(crate) fn forget_modules() {
+    modules::forget();
+}
+
 impl StackState {
     /// What the last capture found, which returned this hash.
     pub(crate) fn captured(&self, hash: u64) -> Captured {
@@ -140,7 +152,7 @@ unsafe fn read(address: usize) -> usize {
     #[repr(C, packed)]
     struct Word(usize);
     // SAFETY: the caller's promise. Volatile, because the compiler must not conclude anything from frames it owns.
-    unsafe { (address as *const Word).read_volatile().0 }
+    unsafe { core::ptr::with_exposed_provenance::<Word>(address).read_volatile().0 }
 }
 
 /// Multiplier of the hash. A window of frames has a hash of its own: that of all, less that of the ones outside, times

@@ -232,7 +232,7 @@ pub(crate) fn for_each_module(mut each: impl FnMut(LoadedModule<'_>)) {
             .filter(|&(address, bytes)| is_inside(address, bytes, readable.clone()))
             .map(|(address, bytes)| {
                 // SAFETY: inside a segment that is mapped and can be read while the module is loaded, which it is during the call.
-                unsafe { core::slice::from_raw_parts(address as *const u8, bytes) }
+                unsafe { core::slice::from_raw_parts(core::ptr::with_exposed_provenance(address), bytes) }
             });
         let path = if info.dlpi_name.is_null() {
             &[]

@@ -69,6 +69,8 @@ pub(crate) use elf::{find_module, init_modules, sync_modules, unwind_segment};
 mod elf {
     use core::ffi::{CStr, c_char, c_int, c_void};
     use core::mem::{MaybeUninit, size_of, transmute};
+    // What the kernel and the loader map has no provenance in the program but an exposed one.
+    use core::ptr::with_exposed_provenance;
     use core::sync::atomic::{AtomicUsize, Ordering::Acquire, Ordering::Relaxed, Ordering::Release};
 
     use super::Module;
@@ -130,7 +132,8 @@ mod elf {
             )
         };
         // SAFETY: the kernel says that `count` program headers of the executable lie there, for the life of the process.
-        let own = (program != 0).then(|| unsafe { core::slice::from_raw_parts(program as *const Segment, count) });
+        let own = (program != 0)
+            .then(|| unsafe { core::slice::from_raw_parts(with_exposed_provenance::<Segment>(program), count) });
         let own = own.and_then(|segments| Some((own_bias(program, segments)?, segments)));
         if let Some((bias, segments)) = own {
             let loads = || segments.iter().filter(|segment| segment.p_type == libc::PT_LOAD);
@@ -186,7 +189,7 @@ mod elf {
         let find = unsafe { transmute::<usize, FindObject>(find) };
         let mut found = MaybeUninit::<Found>::zeroed();
         // SAFETY: the result is large enough (the reserved words are part of it); any address may be asked for.
-        let result = unsafe { find(address as *const c_void, found.as_mut_ptr()) };
+        let result = unsafe { find(with_exposed_provenance::<c_void>(address), found.as_mut_ptr()) };
         // SAFETY: all-zero is a valid `Found`, and the call writes integers only.
         let found = unsafe { found.assume_init() };
         let (program_start, program_end) = (PROGRAM_START.load(Relaxed), PROGRAM_END.load(Relaxed));
@@ -222,7 +225,11 @@ mod elf {
             .find(|&(start, size)| module.header.wrapping_sub(start) < size)
             .filter(|&(start, size)| start >= module.start && size <= module.end.saturating_sub(start))
             // SAFETY: the segment is mapped and readable, inside the module's mapping, and nobody writes to it.
-            .map(|(start, size)| (start, unsafe { core::slice::from_raw_parts(start as *const u8, size) }))
+            .map(|(start, size)| {
+                (start, unsafe {
+                    core::slice::from_raw_parts(with_exposed_provenance(start), size)
+                })
+            })
     }
 
     /// Under the loader's lock: its unload counter, and whether the list of modules changed. Never in an allocation.
@@ -321,7 +328,7 @@ mod elf {
     /// ELF image, its program headers must be mapped with it.
     unsafe fn segments_of<'a>(image: usize) -> &'a [Segment] {
         // SAFETY: an ELF header is smaller than a page.
-        let header = unsafe { (image as *const Header).read_unaligned() };
+        let header = unsafe { with_exposed_provenance::<Header>(image).read_unaligned() };
         let at = header.e_phoff as usize;
         let plain = header.e_ident.starts_with(b"\x7fELF")
             && usize::from(header.e_phentsize) == size_of::<Segment>()
@@ -331,7 +338,12 @@ mod elf {
             return &[];
         }
         // SAFETY: the caller vouches for the headers; the alignment was checked.
-        unsafe { core::slice::from_raw_parts((image + at) as *const Segment, usize::from(header.e_phnum)) }
+        unsafe {
+            core::slice::from_raw_parts(
+                with_exposed_provenance::<Segment>(image + at),
+                usize::from(header.e_phnum),
+            )
+        }
     }
 
     /// What must be added to the addresses inside an image that is loaded at `image`.
@@ -376,8 +388,8 @@ mod elf {
             let segments = segments_of(loader);
             let bias = bias_of(loader, segments);
             let dynamic = segments.iter().find(|segment| segment.p_type == libc::PT_DYNAMIC)?;
-            let dynamic = bias.wrapping_add(dynamic.p_vaddr as usize) as *const [u64; 2];
-            let published = symbol(bias, dynamic, c"_r_debug")? as *const Published;
+            let dynamic = with_exposed_provenance::<[u64; 2]>(bias.wrapping_add(dynamic.p_vaddr as usize));
+            let published = with_exposed_provenance::<Published>(symbol(bias, dynamic, c"_r_debug")?);
             let mut module = (*published).first;
             while !module.is_null() {
                 let Linked {
@@ -427,7 +439,8 @@ mod elf {
                 }
                 entry = entry.add(1);
             }
-            let (strings, symbols, hashes) = (strings?, symbols? as *const libc::Elf64_Sym, hashes? as *const u32);
+            let (strings, symbols) = (strings?, with_exposed_provenance::<libc::Elf64_Sym>(symbols?));
+            let hashes = with_exposed_provenance::<u32>(hashes?);
             let hash = name.to_bytes().iter().fold(5381u32, |hash, &byte| {
                 hash.wrapping_mul(33).wrapping_add(u32::from(byte))
             });
@@ -447,7 +460,7 @@ mod elf {
                 let chain = *chain_at.add((index - first) as usize);
                 if chain | 1 == hash | 1 {
                     let symbol = &*symbols.add(index as usize);
-                    let text = CStr::from_ptr((strings + symbol.st_name as usize) as *const _);
+                    let text = CStr::from_ptr(with_exposed_provenance(strings + symbol.st_name as usize));
                     if text == name && symbol.st_shndx != 0 {
                         return Some(bias.wrapping_add(symbol.st_value as usize));
                     }

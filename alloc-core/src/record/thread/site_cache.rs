@@ -42,7 +42,10 @@ impl SiteSet {
         }
         let found = self.first.found.load(Ordering::Relaxed);
         let row = (found >> CONTEXT_BITS << ROW_SHIFT) as usize;
-        Some((row as *const Row, ContextId(found as u32 & ((1 << CONTEXT_BITS) - 1))))
+        Some((
+            ptr::with_exposed_provenance(row),
+            ContextId(found as u32 & ((1 << CONTEXT_BITS) - 1)),
+        ))
     }
 
     /// Moves what the second slot has under `key` to the first, if that is where it is.
@@ -57,7 +60,7 @@ impl SiteSet {
 
     /// Remembers a row and its context in place of the key looked for least recently.
     pub(crate) fn put(&self, key: u64, row: &'static Row, context: ContextId) {
-        let address = ptr::from_ref(row).addr() as u64 >> ROW_SHIFT;
+        let address = ptr::from_ref(row).expose_provenance() as u64 >> ROW_SHIFT;
         // LIMIT: rows at addresses that need more than 48 bits are looked up every time.
         if address >> (64 - CONTEXT_BITS) == 0 {
             self.push(key, (address << CONTEXT_BITS) | u64::from(context.0));
