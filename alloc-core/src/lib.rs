@@ -62,6 +62,9 @@
 // So that the paths the macro writes mean this crate inside it, too.
 extern crate self as alloc_core;
 
+#[cfg(not(unix))]
+compile_error!("found a target that is no Unix system; Allocscope's calls of the system are written for Linux and Apple's systems only");
+
 pub mod budget;
 pub mod carry;
 pub mod contents;
@@ -296,6 +299,8 @@ macro_rules! track_stream {
 /// For code that our macros write; not for use by hand.
 #[doc(hidden)]
 pub mod __private {
+    #[cfg(feature = "budgets")]
+    pub use crate::budget::read_budgets;
     #[cfg(feature = "tokio")]
     pub use crate::budget::run_in_runtime;
     pub use crate::budget::{Amount, Check, Limit, Metric, Subject, check, within};

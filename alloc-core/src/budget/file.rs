@@ -163,6 +163,15 @@ fn read(path: &Path) -> Result<DocumentMut, String> {
         .map_err(|error| format!("failed to read {}: {error}", path.display()))
 }
 
+/// Reads every entry of a file of budgets, and says how many there are; for fuzzing, through the crate's hidden module.
+#[doc(hidden)]
+pub fn read_budgets(text: &str) -> Result<usize, String> {
+    let document: DocumentMut = text.parse().map_err(|error| format!("failed to read: {error}"))?;
+    let tests = document.iter().filter_map(|(_, test)| test.as_table_like());
+    let entries = tests.flat_map(|test| test.iter().map(|(_, item)| read_entry(item)).collect::<Vec<_>>());
+    entries.map(|entry| entry.map(|_| 1)).sum()
+}
+
 fn line_to_add(recorded: Recorded, usage: &Usage) -> String {
     format!("[\"{}\"]\n{} = {}", recorded.test, profile(recorded), figures_of(usage))
 }

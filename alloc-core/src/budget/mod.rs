@@ -33,6 +33,8 @@ pub(crate) use call::{CallCheck, exceeded};
 pub(crate) use deny::denied_text;
 pub use deny::{DenyGuard, OnDenied, deny_allocations, permit};
 pub use fail::{FailGuard, fail_allocation, fail_allocations_from};
+#[cfg(feature = "budgets")]
+pub use file::read_budgets;
 pub use limits::{Amount, Check, Limit, Metric, parse_size, within};
 pub use measure::{Profile, measure, measure_async};
 pub use process::{ProcessUsage, measure_process};

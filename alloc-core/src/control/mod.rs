@@ -23,7 +23,7 @@ pub(crate) use self::exit::{at_exit, on_denied};
 use self::ids::IdMap;
 use self::nodes::{add_inclusive, read_nodes};
 use self::stacks::StackTable;
-use self::tables::{Reading, Sum, read_tables};
+pub(crate) use self::tables::{Reading, Sum, read_tables};
 use crate::ids::{ContextId, ScopeNodeId};
 use crate::model::{
     Context, Counters, EpochChange, Error, ProcessInfo, SCHEMA_VERSION, ScopeNode, Snapshot, TrackerStats, add_counters,

@@ -15,19 +15,19 @@ use crate::record::{context, epoch, peak};
 
 /// Sums over threads for one context.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Sum {
-    pub(super) allocations: u64,
-    pub(super) granted_bytes: u64,
-    pub(super) frees: u64,
-    pub(super) released_bytes: u64,
-    pub(super) reallocations: u64,
-    pub(super) handed_over: u64,
-    pub(super) copied_bytes: u64,
-    pub(super) at_peak: u64,
+pub(crate) struct Sum {
+    pub(crate) allocations: u64,
+    pub(crate) granted_bytes: u64,
+    pub(crate) frees: u64,
+    pub(crate) released_bytes: u64,
+    pub(crate) reallocations: u64,
+    pub(crate) handed_over: u64,
+    pub(crate) copied_bytes: u64,
+    pub(crate) at_peak: u64,
 }
 
 impl Sum {
-    pub(super) fn subtract(&mut self, before: &Self) {
+    pub(crate) fn subtract(&mut self, before: &Self) {
         for (now, before) in [
             (&mut self.allocations, before.allocations),
             (&mut self.granted_bytes, before.granted_bytes),
@@ -41,19 +41,19 @@ impl Sum {
         }
     }
 
-    pub(super) fn add_free_side(&mut self, row: &Row) {
+    pub(crate) fn add_free_side(&mut self, row: &Row) {
         self.frees = self.frees.wrapping_add(row.frees.read());
         self.handed_over = self.handed_over.wrapping_add(row.handed_over.read());
         self.released_bytes = self.released_bytes.wrapping_add(row.released_bytes.read());
     }
 
-    pub(super) fn add_allocation_side(&mut self, row: &Row) {
+    pub(crate) fn add_allocation_side(&mut self, row: &Row) {
         self.allocations = self.allocations.wrapping_add(row.allocations.read());
         self.reallocations = self.reallocations.wrapping_add(row.reallocations.read());
         self.granted_bytes = self.granted_bytes.wrapping_add(row.granted_bytes.read());
     }
 
-    pub(super) fn counters(&self) -> Counters {
+    pub(crate) fn counters(&self) -> Counters {
         Counters {
             total_allocations: self.allocations,
             total_reallocations: self.reallocations,
@@ -69,13 +69,13 @@ impl Sum {
 }
 
 /// Everything that must be read while no thread is folded or reused.
-pub(super) struct Reading {
-    pub(super) epoch: u32,
-    pub(super) sums: Vec<Sum>,
-    pub(super) nodes: Vec<ScopeNode>,
-    pub(super) peak_bytes: u64,
-    pub(super) untracked_frees: u64,
-    pub(super) growth: IdMap<u32, Growth>,
+pub(crate) struct Reading {
+    pub(crate) epoch: u32,
+    pub(crate) sums: Vec<Sum>,
+    pub(crate) nodes: Vec<ScopeNode>,
+    pub(crate) peak_bytes: u64,
+    pub(crate) untracked_frees: u64,
+    pub(crate) growth: IdMap<u32, Growth>,
     pub(super) samples: SampleReading,
 }
 
@@ -83,7 +83,7 @@ pub(super) fn shared_copied(context: ContextId) -> u64 {
     thread::shared_growth(context).map_or(0, |row| row.copied_bytes.read())
 }
 
-pub(super) fn read_tables() -> Reading {
+pub(crate) fn read_tables() -> Reading {
     let registry = Registry::lock();
     registry.fold_ended();
     let ended = epoch::end();

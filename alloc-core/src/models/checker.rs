@@ -117,7 +117,7 @@ impl<W: Word> Words<W> {
 }
 
 /// The value after `access` to one that was `now`.
-fn after(access: Access, now: u64) -> u64 {
+pub(super) fn after(access: Access, now: u64) -> u64 {
     match access {
         Access::Load(_) => now,
         Access::Store(value, _) | Access::Swap(value, _) => value,
@@ -160,6 +160,10 @@ impl<W: Word> Model for Words<W> {
         match access {
             Access::Load(ordering) => word.load(ordering),
             Access::Store(value, ordering) => {
+                if self.fault == Fault::Halves {
+                    const LOW: u64 = 0xffff_ffff;
+                    word.store((word.load(Ordering::Acquire) & !LOW) | (value & LOW), ordering);
+                }
                 word.store(value, ordering);
                 0
             }
@@ -179,6 +183,15 @@ impl<W: Word> Model for Words<W> {
     fn fence(&self, ordering: Ordering) {
         if self.fault != Fault::Unordered {
             W::fence(ordering);
+        }
+    }
+
+    fn zero_bytes(&self, start: usize, bytes: usize) {
+        let mut inside: Vec<usize> = self.words.borrow().keys().copied().collect();
+        inside.retain(|address| (start..start + bytes).contains(address));
+        inside.sort_unstable();
+        for address in inside {
+            self.word(address, 0).store(0, Ordering::Relaxed);
         }
     }
 

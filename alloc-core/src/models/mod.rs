@@ -14,9 +14,10 @@
 
 mod checker;
 mod contexts;
-//mod lost;
-//mod pools;
-//mod threads;
+mod lost;
+mod pools;
+mod rules;
+mod threads;
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -33,6 +34,8 @@ enum Fault {
     Unordered,
     /// Whatever reads and writes in one step does so in two.
     Torn,
+    /// Stores are of the low half first, then of the high half.
+    Halves,
 }
 
 static ALLOCATOR: TrackingAllocator = TrackingAllocator::new();

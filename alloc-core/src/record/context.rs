@@ -37,7 +37,7 @@ fn pack(address: usize) -> Packed {
 }
 
 /// The frames of a context.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Frames(&'static [Packed]);
 
 impl Frames {

@@ -3,7 +3,7 @@
 //! Record side. A `Directory` has one writer, its thread; readers on other threads see a page or none. Bounded: a page is
 //! as many rows as `PAGE`, and comes from the pool before it comes from the arena. Cost of `get`: one compare and two loads.
 
-use crate::record::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use crate::record::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, zero_bytes};
 use core::ptr::{self, NonNull};
 
 use super::arena;
@@ -45,7 +45,7 @@ impl Pool {
             .compare_exchange_weak(head, next, Ordering::AcqRel, Ordering::Acquire)
     }
 
-    fn pop(&self) -> Option<NonNull<u8>> {
+    pub(crate) fn pop(&self) -> Option<NonNull<u8>> {
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             let page = arena::at_place(head as u32)?;
@@ -63,13 +63,13 @@ impl Pool {
 
     /// # Safety
     /// - `page` is a page of this pool's row type from the arena, of `bytes` bytes, and nobody else uses it.
-    unsafe fn push(&self, page: NonNull<u8>, bytes: usize) {
+    pub(crate) unsafe fn push(&self, page: NonNull<u8>, bytes: usize) {
         // The first word is the link, which a `pop` that comes too late may still read: it is only ever written atomically.
         let link_bytes = size_of::<AtomicU64>();
         // SAFETY: the caller's promise; a page is longer than one word.
         let rest = unsafe { page.add(link_bytes) };
         // SAFETY: as above.
-        unsafe { ptr::write_bytes(rest.as_ptr(), 0, bytes - link_bytes) };
+        unsafe { zero_bytes(rest, bytes - link_bytes) };
         let mut head = self.head.load(Ordering::Acquire);
         loop {
             Self::link(page).store(head & 0xffff_ffff, Ordering::Relaxed);

@@ -18,3 +18,17 @@ pub(crate) use core::sync::atomic::{Ordering, compiler_fence};
 pub(crate) use self::model::{
     AtomicBool, AtomicPtr, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, fence, spin_loop,
 };
+use core::ptr::NonNull;
+
+/// Writes zeroes over atomics that nobody else uses.
+///
+/// # Safety
+/// - `bytes` bytes from `start` on may be written, and hold nothing but atomics, which nobody else looks at.
+pub(crate) unsafe fn zero_bytes(start: NonNull<u8>, bytes: usize) {
+    #[cfg(allocscope_model)]
+    if model::zero_bytes(start, bytes) {
+        return;
+    }
+    // SAFETY: the caller's promise.
+    unsafe { core::ptr::write_bytes(start.as_ptr(), 0, bytes) };
+}

@@ -27,6 +27,8 @@ pub(crate) trait Model {
     /// Executes an access and gives the value before it. `initial`: what the memory holds.
     fn access(&self, address: usize, initial: u64, access: Access) -> u64;
     fn fence(&self, ordering: Ordering);
+    /// Stores 0 in every atomic that lies there.
+    fn zero_bytes(&self, start: usize, bytes: usize);
     /// The thread can only go on when another one has.
     fn pause(&self);
     /// A small number for the thread that runs now.
@@ -66,6 +68,13 @@ pub(crate) fn fence(ordering: Ordering) {
     }
 }
 
+/// False when no model runs.
+pub(crate) fn zero_bytes(start: core::ptr::NonNull<u8>, bytes: usize) -> bool {
+    running()
+        .inspect(|model| model.zero_bytes(start.addr().get(), bytes))
+        .is_some()
+}
+
 pub(crate) fn spin_loop() {
     if let Some(model) = running() {
         model.pause();
@@ -78,6 +87,7 @@ macro_rules! atomic {
         pub(crate) struct $name $(<$type>)? ($plain);
 
         impl $(<$type>)? $name $(<$type>)? {
+            #[allow(dead_code, reason = "not every type is in a static")]
             pub(crate) const fn new(value: $value) -> Self {
                 Self(<$plain>::new(value))
             }

@@ -103,7 +103,7 @@ fn note(start: usize, end: usize, print: u64) {
 }
 
 /// Drops everything learned from modules.
-fn forget() {
+pub(super) fn forget() {
     EPOCH.fetch_add(1, Relaxed);
     for known in &MODULES {
         known.start.store(0, Relaxed);
