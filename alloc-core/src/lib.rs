@@ -63,7 +63,9 @@
 extern crate self as alloc_core;
 
 #[cfg(not(unix))]
-compile_error!("found a target that is no Unix system; Allocscope's calls of the system are written for Linux and Apple's systems only");
+compile_error!(
+    "found a target that is no Unix system; Allocscope's calls of the system are written for Linux and Apple's systems only"
+);
 
 pub mod budget;
 pub mod carry;
