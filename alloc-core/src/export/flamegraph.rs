@@ -10,26 +10,27 @@ use inferno::flamegraph::{self, Options as Drawing};
 
 use super::Options;
 use super::collapsed::{diff_lines, drawn, lines};
+use crate::inside::inside_tracker;
 use crate::model::{DiffSide, Matching, Snapshot, SnapshotDiff};
 use crate::report::{Rank, duration};
 
 pub(super) fn write(snapshot: &Snapshot, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let lines = lines(snapshot, options);
-    let mut drawing = Drawing::default();
-    drawing.title = format!(
-        "{}: {} by call stack, {} after start",
-        snapshot.process.executable,
-        options.rank.title(),
-        duration(snapshot.uptime_ms)
-    );
-    drawing.colors = Palette::Basic(BasicPalette::Mem);
-    drawing.hash = true;
-    let lines = lines.iter().map(|(stack, value)| format!("{stack} {value}"));
-    draw(drawing, options, lines.collect(), out)
+    let lines = lines(snapshot, options).into_iter();
+    let picture = Picture {
+        title: format!(
+            "{}: {} by call stack, {} after start",
+            snapshot.process.executable,
+            options.rank.title(),
+            duration(snapshot.uptime_ms)
+        ),
+        subtitle: None,
+        unit: unit(options.rank),
+        lines: lines.map(|(stack, value)| format!("{stack} {value}")).collect(),
+    };
+    picture.write(out)
 }
 
 pub(super) fn write_diff(diff: &SnapshotDiff, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let mut drawing = Drawing::default();
     let (before, after) = sides(diff);
     let what = match options.rank {
         Rank::Allocations => "allocations",
@@ -37,15 +38,26 @@ pub(super) fn write_diff(diff: &SnapshotDiff, options: &Options, out: &mut dyn W
         Rank::Copied => "bytes copied",
         _ => "live bytes",
     };
-    drawing.title = format!("Change of {what}: red grew, blue shrank");
-    drawing.subtitle = Some(format!(
-        "before: {before}; after: {after}. As wide as the change, and coloured where the stacks end."
-    ));
     let lines = diff_lines(diff, options).into_iter().map(|(stack, change)| {
         let (before, after) = drawn(change);
         format!("{stack} {before} {after}")
     });
-    draw(drawing, options, lines.collect(), out)
+    let picture = Picture {
+        title: format!("Change of {what}: red grew, blue shrank"),
+        subtitle: Some(format!(
+            "before: {before}; after: {after}. As wide as the change, and coloured where the stacks end."
+        )),
+        unit: unit(options.rank),
+        lines: lines.collect(),
+    };
+    picture.write(out)
+}
+
+fn unit(rank: Rank) -> &'static str {
+    match rank {
+        Rank::Allocations => "allocations",
+        _ => "bytes",
+    }
 }
 
 /// What the two sides are called.
@@ -61,16 +73,38 @@ fn sides(diff: &SnapshotDiff) -> (String, String) {
     (name(&diff.before), name(&diff.after))
 }
 
-fn draw(mut drawing: Drawing<'_>, options: &Options, lines: Vec<String>, out: &mut dyn Write) -> io::Result<()> {
-    drawing.count_name = match options.rank {
-        Rank::Allocations => "allocations".to_owned(),
-        _ => "bytes".to_owned(),
-    };
-    if lines.is_empty() {
-        // A graph of nothing is an error to the library; a person gets a picture that says so.
-        return write_empty(&drawing.title, out);
+/// What is drawn.
+struct Picture {
+    title: String,
+    subtitle: Option<String>,
+    unit: &'static str,
+    lines: Vec<String>,
+}
+
+impl Picture {
+    fn write(self, out: &mut dyn Write) -> io::Result<()> {
+        if self.lines.is_empty() {
+            // A graph of nothing is an error to the library; a person gets a picture that says so.
+            return write_empty(&self.title, out);
+        }
+        // On a thread of its own: the library keeps things for its thread, and at the end of the program those of the first thread are gone.
+        let thread = std::thread::Builder::new().name("allocscope-draw".to_owned());
+        let drawn = thread.spawn(move || inside_tracker(|| self.draw()))?.join();
+        let bytes = drawn.unwrap_or_else(|_| Err(io::Error::other("drawing failed")))?;
+        out.write_all(&bytes)
     }
-    flamegraph::from_lines(&mut drawing, lines.iter().map(String::as_str), out)
+
+    fn draw(self) -> io::Result<Vec<u8>> {
+        let mut drawing = Drawing::default();
+        drawing.title = self.title;
+        drawing.subtitle = self.subtitle;
+        drawing.count_name = self.unit.to_owned();
+        drawing.colors = Palette::Basic(BasicPalette::Mem);
+        drawing.hash = true;
+        let mut bytes = Vec::new();
+        flamegraph::from_lines(&mut drawing, self.lines.iter().map(String::as_str), &mut bytes)?;
+        Ok(bytes)
+    }
 }
 
 fn write_empty(title: &str, out: &mut dyn Write) -> io::Result<()> {

@@ -300,6 +300,17 @@ mod tests {
     }
 
     #[test]
+    fn a_format_that_was_not_built_names_its_feature() {
+        let error = Error::not_built("flame graphs", "flamegraph").with_path(Path::new("a.svg"));
+        assert!(error.is_not_built() && !error.is_io() && !error.is_format());
+        assert_eq!(
+            error.to_string(),
+            "failed to write a.svg: this program was built without flame graphs; add feature \"flamegraph\" to alloc-core in \
+             Cargo.toml"
+        );
+    }
+
+    #[test]
     fn io_keeps_path_and_source() {
         let error = Error::io("write", Path::new("x/y.json"), std::io::Error::other("disk on fire"));
         assert!(error.is_io());

@@ -186,14 +186,17 @@ impl<'a> Namer<'a> {
                 continue;
             }
             let mut name = self.name(&walk, at);
-            if std::mem::take(&mut is_site)
-                && let Some(symbol) = symbol.filter(|symbol| !symbol.file.is_empty() && symbol.line > 0)
-            {
-                // One function may allocate on several lines: the one that does is told apart.
+            if let Some(symbol) = symbol {
                 let mut named = self.names.names[name as usize].clone();
-                let file = short_path(&symbol.file, None);
-                let file = file.rsplit('/').next().unwrap_or(&file);
-                named.text = format!("{} ({file}:{})", named.text, symbol.line);
+                if !std::mem::take(&mut is_site) {
+                    // One function is one frame, on whatever lines it calls.
+                    named.line = 0;
+                } else if !symbol.file.is_empty() && symbol.line > 0 {
+                    // One function may allocate on several lines: the one that does is told apart.
+                    let file = short_path(&symbol.file, None);
+                    let file = file.rsplit('/').next().unwrap_or(&file);
+                    named.text = format!("{} ({file}:{})", named.text, symbol.line);
+                }
                 name = self.names.intern(named);
             }
             names.push(name);

@@ -90,17 +90,16 @@ fn resolve_with(snapshot: &mut Snapshot, files: &[PathBuf]) -> Result<Resolved, 
             wanted.entry(module).or_default().push(at);
         }
     }
-    let by_id: HashMap<&str, Vec<u32>> = {
-        let mut by_id: HashMap<&str, Vec<u32>> = HashMap::new();
-        for &module in wanted.keys() {
-            if let Some(known) = snapshot.modules.get(module as usize)
-                && !known.build_id.is_empty()
-            {
-                by_id.entry(&known.build_id).or_default().push(module);
-            }
+    let mut by_id: HashMap<&str, Vec<u32>> = HashMap::new();
+    for &at in wanted.keys() {
+        if let Some(module) = snapshot
+            .modules
+            .get(at as usize)
+            .filter(|module| !module.build_id.is_empty())
+        {
+            by_id.entry(&module.build_id).or_default().push(at);
         }
-        by_id
-    };
+    }
     let mut fitting: Vec<(u32, &Path)> = Vec::new();
     for file in files {
         for identity in identities(file) {

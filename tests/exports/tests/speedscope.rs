@@ -29,7 +29,7 @@ fn speedscope_imports_what_is_exported() {
         ("heap.speedscope.json", "exporter::check ("),
         ("heap.heapprofile", "exporter::open_session ("),
         ("heap.folded", "exporter::check ("),
-        ("heap.pb.gz", "exporter::check"),
+        ("heap.pb.gz", "exporter::open_session"),
         ("hidden-heap.speedscope.json", "own::f"),
     ] {
         browser.open_url(&format!("file://{}?file={name}", page.display()));

@@ -76,7 +76,7 @@ function table(name, columns, rows, details) {
     const cells = columns.map(column => {
       const shownAs = column.show ? column.show(column.value(row), row) : column.value(row);
       const cell = make('td', { class: column.text ? 'name' : 'number' }, shownAs);
-      if (column.sign) cell.classList.add(column.value(row) > 0 ? 'up' : 'down');
+      if (column.sign && column.value(row) !== 0) cell.classList.add(column.value(row) > 0 ? 'up' : 'down');
       return cell;
     });
     const element = make('tr', {}, ...cells);
@@ -285,7 +285,8 @@ if (data.diff) page('difference', 'Difference', () => {
   parts.push(...diff.notes.map(note => make('p', { class: 'faint' }, note)));
   const meanings = { retained: 'Retained: allocated since, alive now', churn: 'Churn: allocated since, freed since', older: 'Older blocks: there before, changed since', net: 'Live bytes, after minus before', granted: 'Bytes granted, after minus before' };
   const figure = { retained: c => c.window.retained_bytes, churn: c => c.window.churn_bytes, older: c => c.window.older_bytes, net: c => c.net_bytes, granted: c => c.bytes };
-  for (const [view, sites] of Object.entries(diff.sites)) {
+  for (const view of Object.keys(meanings).filter(view => diff.sites[view])) {
+    const sites = diff.sites[view];
     parts.push(make('h2', {}, meanings[view] || view));
     if (!sites.length) { parts.push(make('p', { class: 'faint' }, 'none')); continue; }
     parts.push(table(view, [
