@@ -17,9 +17,7 @@ fn the_ending_of_the_path_says_the_format() {
         ("exit.txt", b"Allocscope: exporter"),
     ] {
         let path = files.path(name);
-        let output = run(Command::new(env!("CARGO_BIN_EXE_exporter"))
-            .arg(files.directory())
-            .env("ALLOCSCOPE_REPORT", &path));
+        let output = run(Command::new(env!("CARGO_BIN_EXE_exporter")).env("ALLOCSCOPE_REPORT", &path));
         let written = std::fs::read(&path).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(written.starts_with(start) && !written.is_empty(), "{name}");
         let stderr = String::from_utf8_lossy(&output.stderr);
