@@ -147,10 +147,12 @@ pub(super) fn profile(snapshot: &Snapshot, options: &Options) -> Profile {
         build.profile.sample_type.push(ValueType { kind, unit });
     }
     build.profile.default_sample_type = build.text("inuse_space");
-    // As Go's profiles have it: the mean number of bytes between samples. Here everything is sampled, which is 1.
+    // As Go's profiles have it: the mean number of bytes between samples, and 1 where every allocation counts. Figures are estimates of the
+    // whole already.
     let kind = build.text("space");
     build.profile.period_type = Some(ValueType { kind, unit: bytes });
-    build.profile.period = 1;
+    let interval = snapshot.sampling.as_ref().map_or(1, |sampling| sampling.interval_bytes);
+    build.profile.period = i64::try_from(interval).unwrap_or(i64::MAX);
     build.profile.time_nanos = nanos(snapshot.taken_at_unix_ms);
     build.profile.duration_nanos = nanos(snapshot.uptime_ms);
     let comment = build.text(&format!(

@@ -87,6 +87,8 @@ impl Snapshot {
     ) -> Result<Self, Error> {
         let snapshot = match read {
             Ok(snapshot) => snapshot,
+            // A text that ends early is just that, and may be long to read again.
+            Err(error) if error.is_eof() => return Err(Error::json(error)),
             // Another version is the better explanation of a field that does not fit.
             Err(error) => match versioned() {
                 Some(versioned) if versioned.schema_version != u64::from(SCHEMA_VERSION) => {
