@@ -103,3 +103,17 @@ pub fn allocate_deep(depth: usize) {
         allocate_deep(black_box(depth - 1));
     }
 }
+
+/// Runs a program of the test's or a tool; gives all that it prints. `None` when there is no such program.
+///
+/// # Panics
+/// When it cannot be run for another reason, or does not end well.
+pub fn run_tool(command: &mut std::process::Command) -> Option<String> {
+    let output = match command.output() {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        output => output.unwrap_or_else(|error| panic!("{command:?}: {error}")),
+    };
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{printed}", output.status);
+    Some(printed)
+}

@@ -74,20 +74,16 @@ fn handle_signals(on_alternate_stack: bool) {
     action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
     action.sa_flags = libc::SA_RESTART | if on_alternate_stack { libc::SA_ONSTACK } else { 0 };
     // SAFETY: the handler is a plain function of the kind that these flags say.
-    assert_eq!(
-        unsafe { libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut()) },
-        0
-    );
+    let status = unsafe { libc::sigaction(libc::SIGALRM, &raw const action, ptr::null_mut()) };
+    assert_eq!(status, 0);
     let every = libc::timeval { tv_sec: 0, tv_usec: 50 };
     let timer = libc::itimerval {
         it_interval: every,
         it_value: every,
     };
     // SAFETY: both places are valid. The signal goes to any thread of the process.
-    assert_eq!(
-        unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) },
-        0
-    );
+    let status = unsafe { libc::setitimer(libc::ITIMER_REAL, &raw const timer, ptr::null_mut()) };
+    assert_eq!(status, 0);
 }
 
 fn stop_signals() {
@@ -189,10 +185,8 @@ fn exact_on_one_thread(turns: i64) {
     let mut action: libc::sigaction = unsafe { std::mem::zeroed() };
     action.sa_sigaction = on_signal as extern "C" fn(libc::c_int) as usize;
     // SAFETY: the handler is a plain function of the kind that these flags say.
-    assert_eq!(
-        unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, ptr::null_mut()) },
-        0
-    );
+    let status = unsafe { libc::sigaction(libc::SIGUSR1, &raw const action, ptr::null_mut()) };
+    assert_eq!(status, 0);
     let before = snapshot();
     for _ in 0..turns {
         let _scope = scope!("raises");
