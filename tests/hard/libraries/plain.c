@@ -15,7 +15,11 @@ size_t work(size_t turns) {
 }
 
 void call_back(void (*function)(void)) {
-    void *held = malloc(10);
+    /* Volatile: a compiler may leave out a block that nobody looks at, and with it this function's frame. */
+    volatile char *held = malloc(10);
+    if (!held) return;
+    held[0] = 1;
     function();
-    free(held);
+    held[1] = 2;
+    free((void *)held);
 }

@@ -27,7 +27,7 @@ sites! {
     }
     fn site_shared(length: usize) -> Arc<[u16]> { Arc::from(&[7; 300][..length]) }
     fn site_text(text: &str) -> String { text.to_owned() }
-    fn site_nested(length: usize) -> Vec<Box<usize>> { (0..length).map(Box::new).collect() }
+    fn site_nested(length: usize) -> Vec<Vec<usize>> { (0..length).map(|number| vec![number; 2]).collect() }
     /// Allocates and reallocates.
     fn site_pushes(length: usize) -> Vec<usize> {
         let mut numbers = Vec::new();
