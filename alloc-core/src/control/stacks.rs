@@ -46,8 +46,8 @@ fn describe(load_address: usize, name: &[u8], build_id: &[u8]) -> Module {
 impl StackTable {
     pub(super) fn new() -> Self {
         let mut loaded = Vec::new();
-        {
-            let _no_fork = NoFork::begin();
+        // LIMIT: where the loader cannot be asked, frames keep their bare addresses.
+        if let Some(_no_fork) = NoFork::begin_with_loader() {
             sys::for_each_module(|module| {
                 loaded.push((
                     module.range,

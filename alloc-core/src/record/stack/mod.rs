@@ -112,8 +112,9 @@ pub(crate) unsafe fn capture_from(state: &mut StackState, depth: usize, entry: E
 ///
 /// Takes the loader's lock: never call it inside an allocation. Meant for where a snapshot is taken or the mode is set.
 pub(crate) fn sync_with_loader() {
-    let _no_fork = NoFork::begin();
-    backend::sync_with_loader();
+    if let Some(_no_fork) = NoFork::begin_with_loader() {
+        backend::sync_with_loader();
+    }
 }
 
 /// How the rule of a return address steps, for models.

@@ -158,6 +158,16 @@ pub(crate) fn yield_now() {
     unsafe { libc::sched_yield() };
 }
 
+/// Sleeps for a moment: a tenth of a millisecond, or somewhat more.
+pub(crate) fn nap() {
+    let moment = libc::timespec {
+        tv_sec: 0,
+        tv_nsec: 100_000,
+    };
+    // SAFETY: the place is valid; what is left of the time is not asked for.
+    unsafe { libc::nanosleep(&raw const moment, ptr::null_mut()) };
+}
+
 /// Random bits for the id of this run.
 pub(crate) fn random() -> u64 {
     let mut bits = 0u64;

@@ -347,8 +347,7 @@ thread_local! {
 
 unsafe extern "C" fn before_fork() {
     // Not for ever: the thread that takes a snapshot may itself wait for a lock that the forking thread holds.
-    const TURNS: u32 = 10_000;
-    let held = Registry::lock_within(TURNS).map(core::mem::forget).is_some();
+    let held = fork::wait_for(Registry::try_lock).map(core::mem::forget).is_some();
     HELD_FOR_FORK.set(held);
     HAS_TURN.set(fork::take_turn());
 }
@@ -368,8 +367,7 @@ unsafe extern "C" fn after_fork_in_child() {
 
 pub(super) fn forked() {
     // Whoever held it does not exist here, or is this thread.
-    HAS_TURN.set(false);
-    fork::end_turn();
+    fork::begin_child(HAS_TURN.replace(false));
     HELD_FOR_FORK.set(false);
     drop(Registry(()));
     observe::forget_others();
