@@ -149,7 +149,7 @@ fn printing_inside_reports() {
 #[test]
 fn ways_to_end() {
     for mode in MODES {
-        for _ in 0..if is_full() { 100 } else { 1 } {
+        for _ in 0..if is_full() { 20 } else { 1 } {
             let end = |how| run(program!("process_ends", how), mode);
             end("return").assert_code(0).assert_says("the last handler has run");
             end("exit").assert_code(7).assert_says("the last handler has run");

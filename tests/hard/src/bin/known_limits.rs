@@ -50,6 +50,23 @@ fn block_of_c_dropped_here(size: usize) {
     );
 }
 
+/// An aligned block of C's, behind which lies `header`.
+fn aligned_block_of_c_dropped_here(header: u64) {
+    let before = snapshot();
+    // SAFETY: an ordinary request.
+    let block = unsafe { libc::malloc(104) }.cast::<u64>();
+    // SAFETY: inside the block.
+    unsafe { block.add(12).write(header) };
+    // SAFETY: as above.
+    drop(unsafe { Vec::<u128>::from_raw_parts(block.cast(), 0, 6) });
+    let (before, after) = (before.tracker, snapshot().tracker);
+    println!(
+        "survived; blocks that are not tracked: {}, corrupt headers: {}",
+        after.untracked_frees - before.untracked_frees,
+        after.corrupt_headers - before.corrupt_headers
+    );
+}
+
 extern "C" fn called_from_c() {
     KEPT.store(allocate(&ALLOC, 4321), Ordering::Relaxed);
 }
@@ -82,6 +99,8 @@ fn main() {
             freed_by_c(block);
         }
         Some("block of C, drop") => block_of_c_dropped_here(100),
+        Some("aligned block of C, zeroes behind it") => aligned_block_of_c_dropped_here(0),
+        Some("aligned block of C, rubbish behind it") => aligned_block_of_c_dropped_here(u64::MAX),
         Some("reachable") => {
             KEPT.store(allocate(&ALLOC, 1111), Ordering::Relaxed);
             KEPT_ALIGNED.store(aligned(2222), Ordering::Relaxed);
