@@ -162,10 +162,14 @@ fn name_frames(bytes: &[u8], frames: &mut [Frame], which: &[usize], progress: &m
         }
         // Inside the call, not behind it.
         let probe = frame.offset.wrapping_sub(1);
-        let symbols = context
+        let mut symbols = context
             .as_ref()
             .and_then(|context| symbols(context, probe))
             .unwrap_or_default();
+        // The allocator's shims have lines and no entry of their own; their names are in the table of symbols.
+        if let Some(outermost) = symbols.last_mut().filter(|symbol| symbol.function.is_empty()) {
+            outermost.function = function_at(&functions, probe).unwrap_or_default();
+        }
         if !symbols.is_empty() {
             frame.symbols = symbols;
         } else if frame.symbols.is_empty()
