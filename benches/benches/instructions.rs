@@ -15,7 +15,7 @@ use allocscope_benches::workloads::CORE;
 
 const UNDER_SYSTEM: &str = env!("CARGO_BIN_EXE_under_system");
 const UNDER_ALLOCSCOPE: &str = env!("CARGO_BIN_EXE_under_allocscope");
-const MODES: [&str; 3] = ["off", "scopes", "exact"];
+const MODES: [&str; 4] = ["off", "sampled", "scopes", "exact"];
 
 fn main() {
     let options = Options::from_args();

@@ -117,7 +117,7 @@ impl DenyGuard {
         watch::set(watch::get().unwrap_or_default().denying(denial, self.with_frees));
     }
 
-    /// Denies frees, too: they may take as long as allocations.
+    /// Denies frees, too: they may take as long as allocations. In mode `sampled` the free of a block that was not sampled goes unseen.
     pub fn and_frees(mut self) -> Self {
         self.with_frees = true;
         self.set();

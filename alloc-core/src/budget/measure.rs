@@ -107,6 +107,9 @@ impl Drop for Turn {
     }
 }
 
+const SAMPLED: &str = "in mode sampled, what is freed and alive is estimated, and budgets are exact; call \
+                       alloc_core::set_mode(Mode::Exact), or unset ALLOCSCOPE_MODE";
+
 /// What every form of measurement has while it runs.
 struct Begun {
     lease: Arc<Lease>,
@@ -115,6 +118,7 @@ struct Begun {
     outer: Option<Arc<Shared>>,
     dropped_events: u64,
     times_off: u32,
+    times_sampled: u32,
 }
 
 impl Begun {
@@ -127,6 +131,9 @@ impl Begun {
                 return Err(refused(
                     "tracking is off; call alloc_core::set_mode(Mode::Exact), or unset ALLOCSCOPE_MODE",
                 ));
+            }
+            if settings::mode() == Mode::Sampled {
+                return Err(refused(SAMPLED));
             }
             if Counts::now().is_none() || Place::here().is_none() || !carried::is_known() {
                 return Err(refused(
@@ -152,6 +159,7 @@ impl Begun {
                 outer,
                 dropped_events: measure::dropped_events(),
                 times_off: settings::times_off(),
+                times_sampled: settings::times_sampled(),
             })
         })
     }
@@ -168,6 +176,9 @@ impl Begun {
                 return Err(refused(
                     "tracking was switched off meanwhile; measure without calling set_mode(Mode::Off)",
                 ));
+            }
+            if settings::times_sampled() != self.times_sampled {
+                return Err(refused(SAMPLED));
             }
             let dropped = measure::dropped_events() - self.dropped_events;
             if dropped != 0 {

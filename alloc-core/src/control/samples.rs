@@ -282,3 +282,6 @@ pub(super) fn add_inclusive(nodes: &mut [ScopeNode], position: &IdMap<u32, usize
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,6 +13,8 @@ use super::Snapshot;
 pub const LEAST_SAMPLES: f64 = 10.0;
 /// From so many samples on, what no sample has seen is left out of the interval.
 const MANY_SAMPLES: u64 = 30;
+/// How far the mean square of weights may be above the square of their mean for samples of one size.
+const UNEVEN: f64 = 1.01;
 /// 97.5th percentile of the normal distribution.
 const Z: f64 = 1.959_963_984_540_054;
 /// With 95 % certainty no more than this many intervals were granted where not one sample was taken: -ln 0.05.
@@ -136,15 +138,17 @@ impl SampleSum {
         Some(estimate)
     }
 
-    /// The estimated number of blocks; `None` when there are too few samples to say.
+    /// The estimated number of blocks; `None` when there are too few samples to say, or when these differ in size.
     ///
     /// # Accuracy
-    /// As [`estimated_bytes`](Self::estimated_bytes), for the sizes that were sampled: how many small blocks there are where none was
-    /// sampled cannot be told.
+    /// As [`estimated_bytes`](Self::estimated_bytes), for blocks of the size that was sampled. Where sizes differ, most blocks are small and
+    /// most samples are not: [`blocks`](Self::blocks) is right on average, but how far off it may be cannot be told from the samples.
     #[must_use]
     pub fn estimated_blocks(&self) -> Option<Estimate> {
-        let is_steady = self.blocks * self.blocks >= LEAST_SAMPLES * self.blocks_variance;
-        (self.is_enough() && is_steady).then(|| interval(self.blocks, self.blocks_variance))
+        // The sum of squared weights is that of (1-p)/p², and of 1/p once more: at least their mean squared, and equal to it only if all are.
+        let squares = self.blocks_variance + self.blocks;
+        let is_even = self.samples as f64 * squares <= UNEVEN * self.blocks * self.blocks;
+        (self.is_enough() && is_even).then(|| interval(self.blocks, self.blocks_variance))
     }
 
     /// True when the samples are as good as ten of equal weight, one sample's worth of unseen bytes allowed for. A single block far
@@ -266,6 +270,14 @@ mod tests {
         assert_eq!(sum.estimated_blocks().map(|blocks| blocks.value), Some(1.0));
         sum.bytes = INTERVAL as f64;
         assert_eq!(sum.estimated_bytes(), None);
+    }
+
+    #[test]
+    fn blocks_have_no_interval_where_sizes_differ() {
+        let mut sum = small(100, 64.0);
+        assert!(sum.estimated_blocks().is_some());
+        sum.add(&small(100, 256.0));
+        assert!(sum.estimated_blocks().is_none() && sum.estimated_bytes().is_some());
     }
 
     #[test]

@@ -54,7 +54,7 @@ pub struct Snapshot {
     pub sampling: Option<Sampling>,
     /// Sums over the program, the tracker's own blocks excluded.
     pub totals: Counters,
-    /// Largest live bytes of the program since tracking began.
+    /// Largest live bytes of the program since tracking began. With samples, of an estimate, which chance makes larger rather than smaller.
     pub peak_bytes: u64,
     /// The tree of scopes; parents come before their children. The first is the root ("whole program").
     pub scopes: Vec<ScopeNode>,
@@ -212,7 +212,7 @@ pub struct CallStats {
     pub max_bytes: u64,
     /// Sum of the calls' peaks, for the mean.
     pub sum_peak_bytes: u64,
-    /// Largest (granted - freed) since entry in any one call.
+    /// Largest (granted - freed) since entry in any one call. This, its sum and what is retained leave out what was granted in mode `sampled`.
     pub max_peak_bytes: u64,
     /// Bytes granted in a call and alive at its end, summed over calls.
     pub retained_bytes: u64,
@@ -396,7 +396,7 @@ pub struct TrackerStats {
     pub truncated_stacks: u64,
     /// Stacks taken on a foreign stack.
     pub foreign_stacks: u64,
-    /// Frees of blocks that were granted while tracking was off.
+    /// Frees, in the other modes, of blocks that were granted while tracking was off, or not sampled.
     pub untracked_frees: u64,
     /// Block headers that made no sense; charged nowhere.
     pub corrupt_headers: u64,

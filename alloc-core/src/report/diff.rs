@@ -10,13 +10,15 @@ use serde_json::{Value, json};
 
 use super::sites::{Conduits, Enclosing, Folder, Line};
 use super::units::{WIDTH, bytes, count, duration, fit, fraction, share, signed_bytes, signed_count, wrapped};
-use super::{DiffReport, REPORT_VERSION, scopes};
-use crate::model::{Change, Matching, ScopeDiff, SnapshotDiff};
+use super::{DiffReport, REPORT_VERSION, sampled, scopes};
+use crate::model::{Change, Matching, ScopeDiff, SnapshotDiff, WindowSamples};
 
 #[derive(Clone, Default)]
 struct Row {
     line: usize,
     change: Change,
+    /// Behind the estimated part of the change.
+    samples: Option<WindowSamples>,
     /// The call stack that changed most, as an index into the diff's sites.
     site: usize,
 }
@@ -118,6 +120,9 @@ fn table<'a>(report: &DiffReport<'a>) -> Table<'a> {
             ..Row::default()
         });
         row.change.add(&site.change);
+        if let Some(samples) = &site.samples {
+            row.samples.get_or_insert_default().add(samples);
+        }
     }
     Table {
         folder,
@@ -270,6 +275,9 @@ fn totals(diff: &SnapshotDiff, f: &mut String) -> fmt::Result {
         };
         row(name, (events, size), meaning)?;
     }
+    if let Some(samples) = &diff.samples {
+        f.write_str(&wrapped(&format!("  {}", sampled::window(samples)), 4))?;
+    }
     let (before, after) = (diff.before.peak_bytes, diff.after.peak_bytes);
     writeln!(
         f,
@@ -321,7 +329,18 @@ fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut String)
             signed_bytes(row.change.bytes),
             signed_count(row.change.allocations.saturating_add(row.change.reallocations)),
         ];
-        writeln!(f, "{}", columns(figures))?;
+        let sum = row.samples.map(|samples| match view {
+            View::Retained => samples.retained,
+            _ => samples.granted,
+        });
+        match sum {
+            // Figures of so few samples would only mislead.
+            Some(sum) if !sum.is_enough() => writeln!(f, "     estimated: {}", sampled::too_few(&sum))?,
+            _ => writeln!(f, "{}", columns(figures))?,
+        }
+        if let Some(samples) = row.samples.filter(|_| sum.is_some_and(|sum| sum.is_enough())) {
+            f.write_str(&wrapped(&format!("     {}", sampled::window(&samples)), 7))?;
+        }
     }
     if rows.len() > shown {
         writeln!(f, "  smaller sites not shown: {}", count((rows.len() - shown) as u64))?;
@@ -435,6 +454,7 @@ pub(super) fn json(report: &DiffReport<'_>) -> Value {
                     "function": line.function,
                     "collection": line.collection,
                     "change": row.change,
+                    "samples": row.samples,
                     "stack": table.folder.source_frames(stack),
                 })
             })
@@ -448,6 +468,7 @@ pub(super) fn json(report: &DiffReport<'_>) -> Value {
         "before": diff.before,
         "after": diff.after,
         "totals": diff.totals,
+        "samples": diff.samples,
         "site_count": table.rows.len(),
         "sites": rankings,
         "scopes": diff.scopes,

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::sites::{Conduits, Enclosing, Folder};
 use super::units::{WIDTH, bytes, count, duration, fit, fraction, mean_bytes, mean_count, share, wrapped};
 use super::{REPORT_VERSION, Rank, Report};
-use super::{budget, scopes};
-use crate::model::{Counters, ScopeNode, ScopeNodeId, Snapshot, TrackerStats, add_counters};
+use super::{budget, sampled, scopes};
+use crate::model::{Counters, Samples, ScopeNode, ScopeNodeId, Snapshot, TrackerStats, add_counters};
 
 /// One site: all contexts of one line and collection.
 #[derive(Clone, Default)]
@@ -22,6 +22,8 @@ pub(super) struct Row {
     pub(super) counters: Counters,
     /// What the report ranks by.
     pub(super) weight: u64,
+    /// Behind the estimated part of the counters.
+    samples: Option<Samples>,
     contexts: usize,
     /// Stack of the context that weighs most.
     pub(super) stack: Option<usize>,
@@ -91,6 +93,9 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         add_counters(&mut row.counters, &context.counters);
         row.weight = row.weight.wrapping_add(weight);
         whole = whole.wrapping_add(weight);
+        if let Some(samples) = &context.samples {
+            row.samples.get_or_insert_default().add(samples);
+        }
         let granted = by_scope.entry((line, scope)).or_default();
         *granted = granted.wrapping_add(context.counters.total_bytes);
         if row.stack.is_none() || weight > row.stack_weight {
@@ -157,6 +162,9 @@ pub(super) fn text(report: &Report<'_>, f: &mut String) -> fmt::Result {
     scope_tables(report, &table, f)?;
     budget::exceeded(&snapshot.budgets, f)?;
     tracker(&snapshot.tracker, f)?;
+    for text in snapshot.sampling.iter().flat_map(sampled::paragraphs) {
+        f.write_str(&wrapped(&text, 2))?;
+    }
     for note in notes(snapshot, &table) {
         f.write_str(&wrapped(&note, 2))?;
     }
@@ -201,7 +209,7 @@ fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Resu
 
 fn totals(snapshot: &Snapshot, f: &mut String) -> fmt::Result {
     let t = &snapshot.totals;
-    let live = format!("{} in {} blocks", bytes(t.live_bytes), count(t.live_blocks));
+    let live = sampled::live(snapshot);
     let left = [
         ("allocations", count(t.total_allocations)),
         ("reallocations", count(t.total_reallocations)),
@@ -256,7 +264,12 @@ fn sites(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result 
             bytes(c.total_bytes),
             count(c.total_allocations),
             bytes(c.live_bytes),
-            bytes(c.bytes_at_peak),
+            // Samples do not tell what a site held then.
+            if row.samples.is_some() && c.bytes_at_peak == 0 {
+                "-".to_owned()
+            } else {
+                bytes(c.bytes_at_peak)
+            },
             // What reallocations moved matters where it is a good part of what was asked for.
             if c.copied_bytes > 0 {
                 bytes(c.copied_bytes)
@@ -264,7 +277,14 @@ fn sites(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result 
                 String::new()
             },
         ];
-        writeln!(f, "{}", columns(&figures).trim_end())?;
+        match &row.samples {
+            // Figures of so few samples would only mislead.
+            Some(samples) if !samples.granted.is_enough() => {}
+            _ => writeln!(f, "{}", columns(&figures).trim_end())?,
+        }
+        if let Some(samples) = &row.samples {
+            f.write_str(&wrapped(&format!("     {}", sampled::site(samples)), 7))?;
+        }
         if let Some(context) = whereabouts(report, table, row) {
             writeln!(f, "     {}", fit(&context, WIDTH - 5))?;
         }
@@ -326,17 +346,24 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::
     for row in rows.iter().filter(|row| row.at > 0) {
         let node = &nodes[row.at];
         let calls = &node.calls;
-        let peak = if calls.completed == 0 {
+        // What calls held is not known of what was granted in mode `sampled`.
+        let is_known = node.inclusive_samples.is_none() || calls.max_peak_bytes > 0;
+        let peak = if calls.completed == 0 || !is_known {
             "-".to_owned()
         } else {
             bytes(calls.max_peak_bytes)
+        };
+        let retained = if is_known {
+            mean_bytes(calls.retained_bytes, calls.completed)
+        } else {
+            "-".to_owned()
         };
         let figures = [
             count(calls.completed),
             mean_count(calls.allocations, calls.completed),
             mean_bytes(calls.bytes, calls.completed),
             peak,
-            mean_bytes(calls.retained_bytes, calls.completed),
+            retained,
         ];
         let name = scopes::label(Some(&node.name), row.depth - 1);
         writeln!(f, "{}", scopes::line(&name, figures))?;
@@ -364,8 +391,8 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::
         let figures = [
             bytes(node.inclusive.total_bytes),
             bytes(node.own.total_bytes),
-            bytes(node.inclusive.live_bytes),
-            bytes(node.own.live_bytes),
+            live_of(&node.inclusive, node.inclusive_samples.as_ref()),
+            live_of(&node.own, node.own_samples.as_ref()),
             bytes(node.peak_bytes),
         ];
         let name = scopes::label((row.at > 0).then_some(&node.name), row.depth);
@@ -375,6 +402,14 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::
         writeln!(f, "  lighter scopes not shown: {}", count(left_out as u64))?;
     }
     Ok(())
+}
+
+/// Live bytes of a scope; how many samples there are where these are too few.
+fn live_of(counters: &Counters, samples: Option<&Samples>) -> String {
+    match samples.map(|samples| &samples.live) {
+        Some(live) if live.samples > 0 && !live.is_enough() => format!("few ({})", live.samples),
+        _ => bytes(counters.live_bytes),
+    }
 }
 
 fn tracker(stats: &TrackerStats, f: &mut String) -> fmt::Result {
@@ -417,7 +452,10 @@ fn losses(stats: &TrackerStats) -> Vec<String> {
             stats.foreign_stacks,
             "stacks of one frame only (not on a thread's own stack)",
         ),
-        (stats.untracked_frees, "frees of blocks from while tracking was off"),
+        (
+            stats.untracked_frees,
+            "frees of blocks from while tracking was off, or not sampled",
+        ),
         (stats.corrupt_headers, "block headers that made no sense"),
         (stats.dropped_events, "events seen and not recorded"),
         (
@@ -470,6 +508,7 @@ pub(super) fn json(report: &Report<'_>) -> Value {
                 "function": line.function,
                 "collection": line.collection,
                 "counters": row.counters,
+                "estimates": sampled::json(row.samples.as_ref()),
                 "contexts": row.contexts,
                 "scopes": scopes,
                 "stack": stack.map(|stack| table.folder.source_frames(&stack.frames)).unwrap_or_default(),
@@ -498,6 +537,8 @@ pub(super) fn json(report: &Report<'_>) -> Value {
                 "inclusive": node.inclusive,
                 "peak_bytes": node.peak_bytes,
                 "self_peak_bytes": node.self_peak_bytes,
+                "own_estimates": sampled::json(node.own_samples.as_ref()),
+                "inclusive_estimates": sampled::json(node.inclusive_samples.as_ref()),
                 "calls": node.calls,
                 "per_call": {
                     "allocations": mean(node.calls.allocations),
@@ -517,6 +558,9 @@ pub(super) fn json(report: &Report<'_>) -> Value {
         "taken_at_unix_ms": snapshot.taken_at_unix_ms,
         "uptime_ms": snapshot.uptime_ms,
         "totals": snapshot.totals,
+        "live_bytes": snapshot.live_bytes(),
+        "sampling": snapshot.sampling,
+        "estimates": sampled::json(snapshot.sampling.as_ref().map(|sampling| &sampling.samples)),
         "peak_bytes": snapshot.peak_bytes,
         "site_count": table.rows.len(),
         "sites": sites,

@@ -12,6 +12,7 @@ mod histograms;
 mod hot;
 mod rank;
 mod rollup;
+mod sampled;
 mod scopes;
 mod sites;
 pub(crate) mod stacks;

@@ -19,6 +19,8 @@ use crate::record::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use self::rows::{Sum, make_row, row};
 pub(crate) use self::weight::{BLOCK, BYTE, Interval, LEAST_BYTES, MOST_BYTES, Weight};
+#[cfg(test)]
+pub(crate) use self::weight::{draw, next_random};
 use super::block::{Birth, Header, Stamp};
 use super::counters::Counter;
 use super::epoch::{self, Effect};
@@ -108,10 +110,10 @@ pub(super) fn prepare(thread: &ThreadState) {
     let _ = weight::next_random(&mut state);
     thread.sample_random.set(state);
     thread.draws_again.store(0, Ordering::Relaxed);
-    draw(thread);
+    draw_again(thread);
 }
 
-fn draw(thread: &ThreadState) {
+fn draw_again(thread: &ThreadState) {
     let interval = current_interval();
     let mut state = thread.sample_random.get();
     let random = weight::next_random(&mut state);
@@ -129,7 +131,7 @@ pub(super) fn is_sample(thread: &ThreadState, size: usize) -> Option<Interval> {
         thread.draws_again.store(0, Ordering::Relaxed);
         // Else the count ended before the thread was told, and counts.
         if thread.countdown.get() == 0 {
-            draw(thread);
+            draw_again(thread);
         }
     }
     let left = thread.countdown.get();
@@ -139,7 +141,7 @@ pub(super) fn is_sample(thread: &ThreadState, size: usize) -> Option<Interval> {
     }
     let interval = Interval::from_bits(thread.sample_interval.load(Ordering::Relaxed));
     look_at_rate();
-    draw(thread);
+    draw_again(thread);
     interval
 }
 
