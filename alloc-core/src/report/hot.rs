@@ -226,6 +226,12 @@ fn totals(snapshot: &Snapshot, f: &mut String) -> fmt::Result {
     for ((left_name, left), (right_name, right)) in left.into_iter().zip(right) {
         writeln!(f, "  {left_name:<13} {left:>13}     {right_name:<13} {right}")?;
     }
+    if let Some(sampling) = &snapshot.sampling {
+        let live = sampled::estimate(&sampling.samples.live);
+        let text =
+            format!("  Sampled: frees, bytes freed, peak and live are estimated; live of what was sampled: {live}");
+        f.write_str(&wrapped(&text, 4))?;
+    }
     Ok(())
 }
 

@@ -85,12 +85,7 @@ pub(super) fn paragraphs(sampling: &Sampling) -> Vec<String> {
 pub(super) fn live(snapshot: &Snapshot) -> String {
     let figures = |bytes_now, blocks| format!("{} in {} blocks", bytes(bytes_now), count(blocks));
     match (snapshot.live_bytes(), snapshot.live_blocks()) {
-        (Some(bytes_now), Some(blocks)) => {
-            let is_estimate = snapshot
-                .sampling
-                .is_some_and(|sampling| sampling.samples.live.samples > 0);
-            figures(bytes_now, blocks) + if is_estimate { ", estimated" } else { "" }
-        }
+        (Some(bytes_now), Some(blocks)) => figures(bytes_now, blocks),
         _ => "unknown".to_owned(),
     }
 }
