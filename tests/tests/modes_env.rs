@@ -63,6 +63,15 @@ fn good_values_change_the_mode_and_say_nothing() {
             &[("ALLOCSCOPE_MODE", "scopes"), ("ALLOCSCOPE_DEPTH", "128")][..],
             "scopes",
         ),
+        (
+            &[
+                ("ALLOCSCOPE_MODE", "sampled"),
+                ("ALLOCSCOPE_SAMPLE_INTERVAL", "64 KiB"),
+                ("ALLOCSCOPE_SAMPLE_RATE", "0"),
+                ("ALLOCSCOPE_SAMPLE_SEED", "18446744073709551615"),
+            ][..],
+            "sampled",
+        ),
     ] {
         let ran = run("take", variables);
         ran.assert_done(mode);
@@ -87,6 +96,13 @@ fn a_value_that_cannot_be_used_gets_one_line_and_the_default() {
         ("ALLOCSCOPE_DEPTH", "many", "64"),
         ("ALLOCSCOPE_DEPTH", "99999999999999999999", "64"),
         ("ALLOCSCOPE_DEPTH", "", "64"),
+        ("ALLOCSCOPE_SAMPLE_INTERVAL", "15", "512KiB"),
+        ("ALLOCSCOPE_SAMPLE_INTERVAL", "2TiB", "512KiB"),
+        ("ALLOCSCOPE_SAMPLE_INTERVAL", "KiB", "512KiB"),
+        ("ALLOCSCOPE_SAMPLE_INTERVAL", "512 kb", "512KiB"),
+        ("ALLOCSCOPE_SAMPLE_INTERVAL", "99999999999999999999", "512KiB"),
+        ("ALLOCSCOPE_SAMPLE_RATE", "fast", "10000"),
+        ("ALLOCSCOPE_SAMPLE_SEED", "-1", "a number"),
         ("ALLOCSCOPE_REPORT", "", "nothing"),
         ("ALLOCSCOPE_SNAPSHOT", "", "nothing"),
         ("ALLOCSCOPE_MEMORY_MIB", "none", "256"),

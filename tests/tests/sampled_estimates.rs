@@ -289,6 +289,58 @@ fn storm() {
     assert!(snapshot.report().to_string().contains("Degraded: samples come faster"));
 }
 
+#[inline(never)]
+fn left(path: u32, depth: u32) -> u32 {
+    black_box(branch(path, depth) + 1)
+}
+
+#[inline(never)]
+fn right(path: u32, depth: u32) -> u32 {
+    black_box(branch(path, depth) + 2)
+}
+
+/// Allocates in a call stack that `path` says: another one for each of its lowest `depth` bits.
+fn branch(path: u32, depth: u32) -> u32 {
+    if depth == 0 {
+        drop(bytes(64));
+        return 0;
+    }
+    if path & 1 == 0 {
+        left(path >> 1, depth - 1)
+    } else {
+        right(path >> 1, depth - 1)
+    }
+}
+
+/// At the tracker's memory ceiling samples of new call stacks are not recorded: counted, said, and what is exact stays so.
+fn ceiling() {
+    {
+        let _scope = scope!("ceiling");
+        for path in 0..1 << 13 {
+            black_box(branch(path, 13));
+        }
+    }
+    let snapshot = snapshot();
+    let sampling = snapshot.sampling.expect("the mode is sampled");
+    assert!(sampling.degraded && sampling.unrecorded_samples > 0, "{sampling:?}");
+    let node = node(&snapshot, "ceiling");
+    assert_eq!((node.own.total_allocations, node.own.total_bytes), (1 << 13, 64 << 13));
+    assert!(snapshot.tracker.tracker_bytes <= snapshot.tracker.tracker_bytes_limit);
+    let samples = node.own_samples.expect("there was room for some");
+    assert_eq!(samples.live.samples, 0, "everything was freed");
+    let all = samples.granted.samples + sampling.unrecorded_samples;
+    assert!(
+        all > 8000,
+        "a request of four intervals is sampled in 98 of 100 cases: {all}"
+    );
+    let text = snapshot.report().to_string();
+    let words: Vec<&str> = text.split_whitespace().collect();
+    assert!(
+        words.join(" ").contains("the tracker is at its memory ceiling"),
+        "{text}"
+    );
+}
+
 fn main() {
     match std::env::var("ALLOCSCOPE_TEST_PART").as_deref() {
         Ok("statistics") => {
@@ -303,6 +355,7 @@ fn main() {
         }
         Ok("fingerprint") => fingerprint(),
         Ok("storm") => storm(),
+        Ok("ceiling") => ceiling(),
         _ => {
             run_again(&[
                 ("ALLOCSCOPE_TEST_PART", "statistics"),
@@ -314,6 +367,13 @@ fn main() {
                 ("ALLOCSCOPE_MODE", "sampled"),
                 ("ALLOCSCOPE_SAMPLE_INTERVAL", "16"),
                 ("ALLOCSCOPE_SAMPLE_RATE", "500"),
+            ]);
+            run_again(&[
+                ("ALLOCSCOPE_TEST_PART", "ceiling"),
+                ("ALLOCSCOPE_MODE", "sampled"),
+                ("ALLOCSCOPE_SAMPLE_INTERVAL", "16"),
+                ("ALLOCSCOPE_SAMPLE_SEED", "1"),
+                ("ALLOCSCOPE_MEMORY_MIB", "2"),
             ]);
             let [once, again, other] = ["5", "5", "6"].map(fingerprint_of);
             assert!(once.starts_with("fingerprint"), "{once}");

@@ -120,7 +120,6 @@ impl Sampled {
             granted: sum_of(&self.granted, self.interval),
             live: sum_of(&live, self.interval),
             temporary: sum_of(&self.temporary, self.interval),
-            ..Samples::default()
         }
     }
 
