@@ -57,8 +57,17 @@ pub(crate) fn take(bytes: usize, align: usize) -> Option<NonNull<u8>> {
         }
         // ORDERING: Relaxed is enough: the winner of the exchange alone gets `start..end`, and the kernel zeroed it.
         match USED.compare_exchange_weak(used, end, Ordering::Relaxed, Ordering::Relaxed) {
-            // SAFETY: `start <= limit`, so the result stays inside the reservation made in `init`.
-            Ok(_) => return Some(unsafe { base.add(start) }),
+            Ok(_) => {
+                // SAFETY: `start <= limit`, so the result stays inside the reservation made in `init`.
+                let taken = unsafe { base.add(start) };
+                // One execution of a model after the other takes the same memory, and what is written plainly stays.
+                #[cfg(allocscope_model)]
+                // SAFETY: `end <= limit`: all of it is ours.
+                unsafe {
+                    taken.as_ptr().write_bytes(0, bytes);
+                }
+                return Some(taken);
+            }
             Err(now) => used = now,
         }
     }
