@@ -1,21 +1,19 @@
-//! Child processes: one program per global allocator, driven line by line over pipes.
+//! The child's side: a program under one global allocator, which does what its parent asks for, line by line.
 //!
-//! An allocator is one `static` per program, so the bare allocator and ours cannot be the global one in one process. Instead
-//! the bench keeps one child of each kind alive and lets them take short turns in random order: what is compared is never
-//! more than a few milliseconds apart. A command is a line of words; the answer is a line of numbers.
+//! An allocator is one `static` per program, so two of them cannot be the global one in one process. Instead the benches
+//! keep a child of each kind alive (`drive`) and let them take short turns in random order: what is compared is
+//! never more than a few milliseconds apart. A command is a line of words; the answer is a line of numbers.
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::hint::black_box;
-use std::io::{BufRead, BufReader, Write};
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::io::BufRead;
 use std::sync::Barrier;
 use std::time::Instant;
 
-use crate::clock::{Resident, timed};
+use crate::clock::{Resident, process_cpu_ns, timed};
+use crate::figures::Summary;
 use crate::workloads::{self, Pass};
-use crate::{figures::Summary, scopes};
+use crate::{scaling, scopes, service};
 
 /// What an allocator that counts has counted so far.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,199 +32,204 @@ pub struct Counted {
     pub tracker_bytes: u64,
 }
 
-/// The `main` of every child. `counted` asks its allocator, if that counts.
-///
-/// With arguments it does one thing and ends (`loop <what> <count>` for callgrind, `hello`); without, it reads commands.
+impl Counted {
+    /// Of an allocator that counts allocations and nothing else we ask for.
+    #[must_use]
+    pub fn blocks(blocks: u64) -> Self {
+        Self {
+            blocks,
+            ..Self::default()
+        }
+    }
+}
+
+/// What a program knows about the allocator it runs under.
+#[derive(Clone, Copy)]
+pub struct Under {
+    /// What the allocator has counted, if it counts.
+    pub counted: fn() -> Option<Counted>,
+    /// Runs a pass in what the allocator measures by: a closure, a span, a function. Nothing for most.
+    pub around: fn(&mut dyn FnMut()),
+    /// Commands that only this allocator knows.
+    pub own: fn(&[&str]) -> Option<Vec<u64>>,
+}
+
+impl std::fmt::Debug for Under {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Under")
+    }
+}
+
+/// The variant of an allocator that its parent asks for: `BENCH_VARIANT`, or nothing.
+#[must_use]
+pub fn variant() -> String {
+    std::env::var("BENCH_VARIANT").unwrap_or_default()
+}
+
+/// The `main` of a child whose allocator needs no more than to be asked what it has counted.
 ///
 /// # Panics
-/// On commands it does not know and answers that are wrong: the parent then sees the pipe end.
+/// As [`Under::run`].
 pub fn main(counted: fn() -> Option<Counted>) {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    match words.as_slice() {
-        [] => serve(counted),
-        ["hello"] => {
-            println!("hello, world");
-            let resident = Resident::now();
-            let tracker_bytes = counted().map_or(0, |counted| counted.tracker_bytes);
-            println!("{} {} {tracker_bytes}", resident.all, resident.anonymous);
-        }
-        ["loop", what, count] => println!("{}", run_loop(what, count.parse().expect("a count is a number"))),
-        other => panic!("unknown arguments {other:?}"),
-    }
+    main_around(|pass| pass(), counted);
 }
 
-fn run_loop(what: &str, count: u64) -> u64 {
-    match what {
-        "pair" => workloads::pairs(count),
-        "tagged" => scopes::call(true, count),
-        "untagged" => scopes::call(false, count),
-        "tagged_nested" => scopes::call_nested(count),
-        "tagged_pair" => scopes::call_pair(true, count),
-        "untagged_pair" => scopes::call_pair(false, count),
-        "iteration_pair" => scopes::iterate_pair(count),
-        "carried" => scopes::call_carried(count),
-        "tagged_poll" => scopes::poll(true, count),
-        "untagged_poll" => scopes::poll(false, count),
-        workload => {
-            let mut pass = (workloads::named(workload).make)();
-            (0..count).map(|_| pass()).sum()
-        }
-    }
+/// The `main` of a child whose allocator counts only inside of something.
+///
+/// # Panics
+/// As [`Under::run`].
+pub fn main_around(around: fn(&mut dyn FnMut()), counted: fn() -> Option<Counted>) {
+    let own = |_: &[&str]| None;
+    Under { counted, around, own }.run();
 }
 
-fn serve(counted: fn() -> Option<Counted>) {
-    let mut passes: HashMap<String, Pass> = HashMap::new();
-    for line in std::io::stdin().lock().lines() {
-        let line = line.expect("the parent writes text");
-        let words: Vec<&str> = line.split(' ').collect();
-        let number = |place: usize| words[place].parse::<usize>().expect("a number");
-        let answer = match words[0] {
-            "time" => time(prepared(&mut passes, words[1]), number(2)),
-            "count" => count(prepared(&mut passes, words[1]), counted),
-            "threads" => threads(number(1), words[2], number(3)),
-            "grid" => grid(words[1], number(2), number(3), number(4)),
-            "live" => live(number(1), number(2)),
-            "contexts" => contexts(number(1), number(2), counted),
-            other => panic!("unknown command {other}"),
+impl Under {
+    /// With arguments it does one thing and ends (`loop <what> <count>` for callgrind, `hello`, `service`); without, it
+    /// reads commands.
+    ///
+    /// # Panics
+    /// On commands it does not know and answers that are wrong: the parent then sees the pipe end.
+    pub fn run(self) {
+        let arguments: Vec<String> = std::env::args().skip(1).collect();
+        let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        match words.as_slice() {
+            [] => self.serve(),
+            ["hello"] => {
+                println!("hello, world");
+                let resident = Resident::now();
+                let tracker_bytes = (self.counted)().map_or(0, |counted| counted.tracker_bytes);
+                println!("{} {} {tracker_bytes}", resident.all, resident.anonymous);
+            }
+            ["exit"] => {}
+            ["service"] => service::serve(self.counted),
+            ["loop", what, count] => println!("{}", self.run_loop(what, count.parse().expect("a count is a number"))),
+            other => panic!("unknown arguments {other:?}"),
+        }
+    }
+
+    fn run_loop(self, what: &str, count: u64) -> u64 {
+        match what {
+            "pair" => {
+                let mut sum = 0;
+                (self.around)(&mut || sum = workloads::pairs(count));
+                sum
+            }
+            "tagged" => scopes::call(true, count),
+            "untagged" => scopes::call(false, count),
+            "tagged_nested" => scopes::call_nested(count),
+            "tagged_pair" => scopes::call_pair(true, count),
+            "untagged_pair" => scopes::call_pair(false, count),
+            "iteration_pair" => scopes::iterate_pair(count),
+            "carried" => scopes::call_carried(count),
+            "tagged_poll" => scopes::poll(true, count),
+            "untagged_poll" => scopes::poll(false, count),
+            workload => {
+                let mut pass = self.pass_of(workload);
+                (0..count).map(|_| pass()).sum()
+            }
+        }
+    }
+
+    /// The workload, each pass of it in what the allocator measures by.
+    fn pass_of(self, workload: &str) -> Pass {
+        let mut pass = (workloads::named(workload).make)();
+        Box::new(move || {
+            let mut result = 0;
+            (self.around)(&mut || result = pass());
+            result
+        })
+    }
+
+    fn serve(self) {
+        let mut passes: HashMap<String, Pass> = HashMap::new();
+        for line in std::io::stdin().lock().lines() {
+            let line = line.expect("the parent writes text");
+            let words: Vec<&str> = line.split(' ').collect();
+            let number = |place: usize| words[place].parse::<usize>().expect("a number");
+            let answer = match words[0] {
+                "time" => time(self.prepared(&mut passes, words[1]), number(2)),
+                "count" => self.count(&mut passes, words[1]),
+                "threads" => self.threads(number(1), words[2], number(3)),
+                "live" => live(number(1), number(2)),
+                _ => scaling::answer(&words, self.counted)
+                    .or_else(|| (self.own)(&words))
+                    .unwrap_or_else(|| panic!("unknown command {line}")),
+            };
+            let mut text = String::new();
+            for number in answer {
+                write!(text, "{number} ").expect("a string can be written to");
+            }
+            println!("{}", text.trim_end());
+        }
+    }
+
+    /// The workload, prepared and run twice: rules, tables and caches are then as they stay.
+    fn prepared<'a>(self, passes: &'a mut HashMap<String, Pass>, name: &str) -> &'a mut Pass {
+        passes.entry(name.to_owned()).or_insert_with(|| {
+            let mut pass = self.pass_of(name);
+            assert_eq!(pass(), pass(), "a workload does the same in every pass");
+            pass
+        })
+    }
+
+    /// What the allocator counted during one pass: blocks, bytes, frames; nothing if it does not count.
+    fn count(self, passes: &mut HashMap<String, Pass>, name: &str) -> Vec<u64> {
+        let pass = self.prepared(passes, name);
+        let before = (self.counted)();
+        pass();
+        let Some((before, after)) = before.zip((self.counted)()) else {
+            return vec![];
         };
-        let mut text = String::new();
-        for number in answer {
-            write!(text, "{number} ").expect("a string can be written to");
-        }
-        println!("{}", text.trim_end());
+        vec![
+            after.blocks - before.blocks,
+            after.bytes - before.bytes,
+            after.frames - before.frames,
+        ]
+    }
+
+    /// Runs a workload on so many threads at once: mean CPU and mean wall nanoseconds per thread, of `count` passes after a
+    /// warm one.
+    fn threads(self, number: usize, workload: &str, count: usize) -> Vec<u64> {
+        let barrier = Barrier::new(number);
+        let run = || {
+            let mut pass = self.pass_of(workload);
+            let checksum = pass();
+            pass();
+            barrier.wait();
+            let start = Instant::now();
+            let (cpu, ()) = timed(|| (0..count).for_each(|_| assert_eq!(pass(), checksum, "the same in every pass")));
+            let wall = start.elapsed().as_nanos() as u64;
+            // What is freed here must not be freed while another thread is timed.
+            barrier.wait();
+            (cpu, wall)
+        };
+        let times: Vec<(u64, u64)> = std::thread::scope(|scope| {
+            let handles: Vec<_> = (0..number).map(|_| scope.spawn(run)).collect();
+            handles
+                .into_iter()
+                .map(|handle| handle.join().expect("no workload panics"))
+                .collect()
+        });
+        let number = number as u64;
+        vec![
+            times.iter().map(|(cpu, _)| cpu).sum::<u64>() / number,
+            times.iter().map(|(_, wall)| wall).sum::<u64>() / number,
+        ]
     }
 }
 
-/// The workload, prepared and run twice: rules, tables and caches are then as they stay.
-fn prepared<'a>(passes: &'a mut HashMap<String, Pass>, name: &str) -> &'a mut Pass {
-    passes.entry(name.to_owned()).or_insert_with(|| {
-        let mut pass = (workloads::named(name).make)();
-        assert_eq!(pass(), pass(), "a workload does the same in every pass");
-        pass
-    })
-}
-
-/// Median CPU nanoseconds of some passes after one that nobody times, and their checksum.
+/// Median CPU nanoseconds of some passes after one that nobody times, and their checksum. Of the whole process: a tracker may
+/// have threads of its own.
 fn time(pass: &mut Pass, count: usize) -> Vec<u64> {
     let checksum = pass();
     let times = (0..count).map(|_| {
-        let (time, result) = timed(&mut *pass);
+        let start = process_cpu_ns();
+        let result = pass();
+        let time = process_cpu_ns() - start;
         assert_eq!(result, checksum, "a workload does the same in every pass");
         time as f64
     });
     vec![Summary::of(times).median as u64, checksum]
-}
-
-/// What the allocator counted during one pass: blocks, bytes, frames; nothing if it does not count.
-fn count(pass: &mut Pass, counted: fn() -> Option<Counted>) -> Vec<u64> {
-    let before = counted();
-    pass();
-    let Some((before, after)) = before.zip(counted()) else {
-        return vec![];
-    };
-    vec![
-        after.blocks - before.blocks,
-        after.bytes - before.bytes,
-        after.frames - before.frames,
-    ]
-}
-
-/// Runs a workload on so many threads at once: mean CPU and mean wall nanoseconds per thread, of `count` passes after a
-/// warm one.
-fn threads(number: usize, workload: &str, count: usize) -> Vec<u64> {
-    let barrier = Barrier::new(number);
-    let run = || {
-        let mut pass = (workloads::named(workload).make)();
-        let checksum = pass();
-        pass();
-        barrier.wait();
-        let start = Instant::now();
-        let (cpu, ()) = timed(|| (0..count).for_each(|_| assert_eq!(pass(), checksum, "the same in every pass")));
-        let wall = start.elapsed().as_nanos() as u64;
-        // What is freed here must not be freed while another thread is timed.
-        barrier.wait();
-        (cpu, wall)
-    };
-    let times: Vec<(u64, u64)> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..number).map(|_| scope.spawn(run)).collect();
-        handles
-            .into_iter()
-            .map(|handle| handle.join().expect("no workload panics"))
-            .collect()
-    });
-    let number = number as u64;
-    vec![
-        times.iter().map(|(cpu, _)| cpu).sum::<u64>() / number,
-        times.iter().map(|(_, wall)| wall).sum::<u64>() / number,
-    ]
-}
-
-/// Patterns of use that the grid knows.
-pub const PATTERNS: [&str; 3] = ["pair", "grow", "handover"];
-
-/// One cell of the grid on so many threads at once: CPU nanoseconds of all threads, and the turns that were made.
-fn grid(pattern: &str, size: usize, threads: usize, turns: usize) -> Vec<u64> {
-    let run: fn(usize, usize) -> u64 = match pattern {
-        "pair" => pair_of,
-        "grow" => grow,
-        "handover" => hand_over,
-        other => panic!("unknown pattern {other}"),
-    };
-    let barrier = Barrier::new(threads);
-    let on_thread = || {
-        run(size, turns / 10 + 1);
-        barrier.wait();
-        let time = run(size, turns);
-        barrier.wait();
-        time
-    };
-    let time = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(on_thread)).collect();
-        let times = handles
-            .into_iter()
-            .map(|handle| handle.join().expect("no pattern panics"));
-        times.sum()
-    });
-    vec![time, (turns * threads) as u64]
-}
-
-/// Allocates and frees.
-fn pair_of(size: usize, turns: usize) -> u64 {
-    timed(|| (0..turns).for_each(|_| drop(black_box(Vec::<u8>::with_capacity(size))))).0
-}
-
-/// Grows one vector by `size` bytes, 16 times, then begins anew.
-fn grow(size: usize, turns: usize) -> u64 {
-    let grow_once = |vector: &mut Vec<u8>, turn: usize| {
-        if turn.is_multiple_of(16) {
-            *vector = Vec::new();
-        }
-        let wanted = vector.capacity() + size;
-        // The vector is empty, so this asks for a capacity of exactly that.
-        vector.reserve_exact(wanted);
-        assert!(black_box(&vector).capacity() >= wanted, "the vector grows");
-    };
-    let mut vector = Vec::new();
-    timed(|| (0..turns).for_each(|turn| grow_once(&mut vector, turn))).0
-}
-
-/// Allocates batches of blocks that another thread frees; the time of both.
-fn hand_over(size: usize, turns: usize) -> u64 {
-    const BATCH: usize = 100;
-    let (sender, receiver) = std::sync::mpsc::sync_channel::<Vec<Vec<u8>>>(2);
-    std::thread::scope(|scope| {
-        let freeing = scope.spawn(move || receiver.into_iter().map(|batch| timed(|| drop(batch)).0).sum::<u64>());
-        let mut time = 0;
-        for start in (0..turns).step_by(BATCH) {
-            let count = BATCH.min(turns - start);
-            let (spent, batch) = timed(|| (0..count).map(|_| Vec::with_capacity(size)).collect());
-            time += spent;
-            sender.send(batch).expect("the other thread lives");
-        }
-        drop(sender);
-        time + freeing.join().expect("freeing does not panic")
-    })
 }
 
 /// Growth of resident memory, all and anonymous, by so many live blocks of `size` bytes, every byte of them written.
@@ -239,7 +242,7 @@ fn live(size: usize, count: usize) -> Vec<u64> {
     blocks.extend((0..count).map(|number| vec![1 + (number % 200) as u8; size].into_boxed_slice()));
     let after = Resident::now();
     assert!(
-        black_box(&blocks)
+        std::hint::black_box(&blocks)
             .iter()
             .all(|block| block.iter().all(|byte| *byte != 0))
     );
@@ -247,131 +250,4 @@ fn live(size: usize, count: usize) -> Vec<u64> {
         after.all.saturating_sub(before.all),
         after.anonymous.saturating_sub(before.anonymous),
     ]
-}
-
-#[inline(never)]
-fn left(path: usize, levels: u32) -> usize {
-    1 + turn(black_box(path), levels)
-}
-
-#[inline(never)]
-fn right(path: usize, levels: u32) -> usize {
-    2 + turn(black_box(path), levels)
-}
-
-#[inline(always)]
-fn turn(path: usize, levels: u32) -> usize {
-    if levels == 0 {
-        drop(black_box(Box::new(path)));
-        return 0;
-    }
-    let rest = if path & 1 == 0 {
-        left(path >> 1, levels - 1)
-    } else {
-        right(path >> 1, levels - 1)
-    };
-    black_box(rest)
-}
-
-/// Allocates under so many distinct call stacks, all of them on each thread; answers while the threads are alive:
-/// resident memory that came, all and anonymous, then what the allocator says: tracker bytes that came, contexts that
-/// came, allocations under "other" that came, blocks that came.
-fn contexts(number: usize, threads: usize, counted: fn() -> Option<Counted>) -> Vec<u64> {
-    let levels = number.next_power_of_two().trailing_zeros();
-    let (before, resident_before) = (counted().unwrap_or_default(), Resident::now());
-    let (are_done, may_end) = (Barrier::new(threads + 1), Barrier::new(threads + 1));
-    std::thread::scope(|scope| {
-        for _ in 0..threads {
-            scope.spawn(|| {
-                for path in 0..number {
-                    black_box(turn(path, levels));
-                }
-                are_done.wait();
-                may_end.wait();
-            });
-        }
-        are_done.wait();
-        let resident = Resident::now();
-        let after = counted().unwrap_or_default();
-        may_end.wait();
-        vec![
-            resident.all.saturating_sub(resident_before.all),
-            resident.anonymous.saturating_sub(resident_before.anonymous),
-            after.tracker_bytes - before.tracker_bytes,
-            after.contexts - before.contexts,
-            after.other - before.other,
-            after.blocks - before.blocks,
-        ]
-    })
-}
-
-/// A running child, seen from the bench.
-#[derive(Debug)]
-pub struct Child {
-    process: std::process::Child,
-    answers: BufReader<std::process::ChildStdout>,
-    name: String,
-}
-
-/// Command for one of the children, in a given mode and nothing else of ours in its environment.
-#[must_use]
-pub fn command(executable: &Path, mode: &str) -> Command {
-    let mut command = Command::new(executable);
-    for variable in ["DEPTH", "REPORT", "SNAPSHOT", "OBSERVE", "MEMORY_MIB"] {
-        command.env_remove(format!("ALLOCSCOPE_{variable}"));
-    }
-    command.env("ALLOCSCOPE_MODE", mode);
-    command
-}
-
-impl Child {
-    /// Starts one; `mode` is for ours, the others ignore it.
-    ///
-    /// # Panics
-    /// When it cannot be started.
-    #[must_use]
-    pub fn start(executable: &Path, mode: &str) -> Self {
-        Self::start_command(command(executable, mode), format!("{} in {mode}", executable.display()))
-    }
-
-    /// Starts one with a command of its own.
-    ///
-    /// # Panics
-    /// When it cannot be started.
-    #[must_use]
-    pub fn start_command(mut command: Command, name: String) -> Self {
-        let process = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
-        let mut process = process.unwrap_or_else(|error| panic!("{name} cannot be started: {error}"));
-        let answers = BufReader::new(process.stdout.take().expect("its output is a pipe"));
-        Self { process, answers, name }
-    }
-
-    /// Sends a command and waits for the numbers.
-    ///
-    /// # Panics
-    /// When the child has failed.
-    pub fn ask(&mut self, line: &str) -> Vec<u64> {
-        let pipe = self.process.stdin.as_mut().expect("its input is a pipe");
-        let mut answer = String::new();
-        let is_answered = writeln!(pipe, "{line}").and_then(|()| self.answers.read_line(&mut answer));
-        assert!(
-            matches!(is_answered, Ok(1..)),
-            "{} failed at `{line}`: see its message above",
-            self.name
-        );
-        answer
-            .split_whitespace()
-            .map(|number| number.parse().expect("answers are numbers"))
-            .collect()
-    }
-}
-
-impl Drop for Child {
-    fn drop(&mut self) {
-        drop(self.process.stdin.take());
-        let is_done = self.process.wait().is_ok_and(|status| status.success());
-        if !std::thread::panicking() {
-            assert!(is_done, "{} ended with an error", self.name);
-        }
-    }
 }

@@ -9,10 +9,23 @@
 /// When the system has no such clock.
 #[must_use]
 pub fn thread_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_THREAD_CPUTIME_ID)
+}
+
+/// CPU time of all threads of this process in nanoseconds, those that have ended included. Costs a system call.
+///
+/// # Panics
+/// When the system has no such clock.
+#[must_use]
+pub fn process_cpu_ns() -> u64 {
+    clock_ns(libc::CLOCK_PROCESS_CPUTIME_ID)
+}
+
+fn clock_ns(clock: libc::clockid_t) -> u64 {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a valid place for one timespec.
-    let result = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
-    assert_eq!(result, 0, "there is a CPU clock for threads");
+    let result = unsafe { libc::clock_gettime(clock, &raw mut time) };
+    assert_eq!(result, 0, "the system has this clock");
     time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
 }
 
@@ -50,4 +63,19 @@ impl Resident {
             anonymous: field("Anonymous:"),
         }
     }
+}
+
+/// CPU time of all children that ended and were waited for, in nanoseconds, to the microsecond.
+///
+/// # Panics
+/// When the system does not tell.
+#[must_use]
+pub fn children_cpu_ns() -> u64 {
+    // SAFETY: zeros are a valid value of this struct of numbers.
+    let mut usage: libc::rusage = unsafe { std::mem::zeroed() };
+    // SAFETY: `usage` is a valid place for one rusage.
+    let result = unsafe { libc::getrusage(libc::RUSAGE_CHILDREN, &raw mut usage) };
+    assert_eq!(result, 0, "the system tells what children used");
+    let ns = |time: libc::timeval| (time.tv_sec * 1_000_000 + time.tv_usec) as u64 * 1000;
+    ns(usage.ru_utime) + ns(usage.ru_stime)
 }

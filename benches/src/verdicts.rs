@@ -128,6 +128,76 @@ pub fn table(rows: &[Row]) -> String {
     text
 }
 
+/// The rows as a table for a page.
+#[must_use]
+pub fn markdown(rows: &[Row]) -> String {
+    let mut text = "| | must | aim | measured | quartiles | |\n| --- | --- | --- | --- | --- | --- |\n".to_owned();
+    for row in rows {
+        let target = |pick: fn(&Targets) -> f64| {
+            row.targets
+                .as_ref()
+                .map_or(String::new(), |targets| number(pick(targets)))
+        };
+        let spread = format!("{} to {}", number(row.measured.low), number(row.measured.high));
+        let verdict = match row.verdict() {
+            "MISSED" => "**missed**",
+            verdict => verdict,
+        };
+        writeln!(
+            text,
+            "| {} ({}) | {} | {} | {} | {} | {verdict} |",
+            row.name,
+            row.unit,
+            target(|targets| targets.must),
+            target(|targets| targets.aim),
+            number(row.measured.median),
+            if row.measured.count > 1 { spread } else { String::new() },
+        )
+        .expect("a string can be written to");
+    }
+    text
+}
+
+/// The target that this was built for.
+#[must_use]
+pub fn target() -> &'static str {
+    env!("BENCH_TARGET")
+}
+
+/// The compiler that built this.
+#[must_use]
+pub fn compiler() -> &'static str {
+    env!("BENCH_COMPILER")
+}
+
+/// The C library that runs this: its allocator is what everything is compared with.
+#[must_use]
+pub fn c_library() -> String {
+    let output = Command::new("getconf").arg("GNU_LIBC_VERSION").output();
+    let text = output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
+    text.ok()
+        .filter(|text| !text.is_empty())
+        .unwrap_or_else(|| "unknown".to_owned())
+}
+
+/// The modes of ours that there are, cheapest first.
+#[must_use]
+pub fn modes() -> Vec<&'static str> {
+    ["off", "scopes", "sampled", "exact"]
+        .into_iter()
+        .filter(|mode| mode.parse::<alloc_core::Mode>().is_ok())
+        .collect()
+}
+
+/// Today, as `2026-01-31`.
+///
+/// # Errors
+/// When there is no `date` command.
+pub fn today() -> std::io::Result<String> {
+    let date = Command::new("date").args(["-u", "+%F"]).output()?;
+    Ok(String::from_utf8_lossy(&date.stdout).trim().to_owned())
+}
+
 /// What the numbers were measured on: a line each.
 #[must_use]
 pub fn machine() -> Vec<String> {
@@ -139,21 +209,21 @@ pub fn machine() -> Vec<String> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = read("/proc/loadavg");
     vec![
-        format!("target: {}", env!("BENCH_TARGET")),
-        format!("toolchain: {}, bench profile", env!("BENCH_COMPILER")),
+        format!("target: {}", target()),
+        format!("toolchain: {}, bench profile", compiler()),
+        format!("C library: {}", c_library()),
         format!("machine: {}, {cores} cores", model.map_or("unknown", |(_, name)| name)),
         format!("kernel: {}", read("/proc/sys/kernel/osrelease").trim()),
         format!("load: {}", load.split(' ').take(3).collect::<Vec<_>>().join(" ")),
     ]
 }
 
-/// Writes the rows to `benches/record/<target>/<date><suffix>.csv`; returns the path below `benches`.
+/// Writes the rows to `benches/record/<target>/<date>.csv`; returns the path below `benches`.
 ///
 /// # Errors
 /// When the file cannot be written or there is no `date` command.
-pub fn record(rows: &[Row], suffix: &str) -> std::io::Result<String> {
-    let date = Command::new("date").args(["-u", "+%F"]).output()?;
-    let date = String::from_utf8_lossy(&date.stdout).trim().to_owned();
+pub fn record(rows: &[Row]) -> std::io::Result<String> {
+    let date = today()?;
     let mut text = String::new();
     for line in machine() {
         writeln!(text, "# {line}").expect("a string can be written to");
@@ -182,7 +252,7 @@ pub fn record(rows: &[Row], suffix: &str) -> std::io::Result<String> {
         )
         .expect("a string can be written to");
     }
-    let name = format!("record/{}/{date}{suffix}.csv", env!("BENCH_TARGET"));
+    let name = format!("record/{}/{date}.csv", target());
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(&name);
     std::fs::create_dir_all(path.parent().unwrap_or(&path))?;
     std::fs::write(&path, text)?;

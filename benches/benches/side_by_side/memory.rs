@@ -1,7 +1,7 @@
 //! What tracking holds: per live block, in a program that does nothing, and with many contexts on many threads.
 
 use allocscope_benches::Options;
-use allocscope_benches::child::{Child, command};
+use allocscope_benches::drive::{Child, command};
 use allocscope_benches::figures::Summary;
 use allocscope_benches::verdicts::{Row, Targets};
 

@@ -1,0 +1,108 @@
+//! Builds what the bench compares: each peer by itself, so that one that cannot be built takes nobody along, and what needs frame
+//! pointers in a target directory of its own.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::UNDER_SYSTEM;
+use super::kinds::{Kind, Start};
+
+/// Where the programs are, and what could not be built.
+pub(super) struct Built {
+    plain: PathBuf,
+    framed: Result<PathBuf, String>,
+    /// By feature, and whether with frame pointers.
+    failures: HashMap<(&'static str, bool), String>,
+}
+
+impl Built {
+    /// Only what cargo built together with this bench.
+    pub(super) fn nothing() -> Self {
+        let plain = Path::new(UNDER_SYSTEM).parent().unwrap_or(Path::new(".")).to_owned();
+        Self {
+            plain,
+            framed: Err("not built".to_owned()),
+            failures: HashMap::new(),
+        }
+    }
+
+    /// Builds whatever these need.
+    pub(super) fn all(kinds: &[Kind]) -> Self {
+        let mut built = Self::nothing();
+        let target = built.plain.parent().unwrap_or(Path::new("target")).to_owned();
+        let framed = target.join("frame-pointers");
+        let ours = ["-p", "allocscope-benches", "--bins"];
+        eprintln!("building: the programs with frame pointers");
+        built.framed = cargo(&framed, true, &ours).map(|()| framed.join("release"));
+        for kind in kinds {
+            let Start::Peer(feature) = kind.start else {
+                continue;
+            };
+            if built.failures.contains_key(&(feature, kind.is_framed)) {
+                continue;
+            }
+            eprintln!(
+                "building: {feature}{}",
+                if kind.is_framed { " with frame pointers" } else { "" }
+            );
+            let program = format!("under_{feature}");
+            let words = ["-p", "allocscope-peers", "--features", feature, "--bin", &program];
+            let target = if kind.is_framed { &framed } else { &target };
+            if let Err(reason) = cargo(target, kind.is_framed, &words) {
+                eprintln!("{feature} cannot be built: {reason}");
+                built.failures.insert((feature, kind.is_framed), reason);
+            }
+        }
+        built
+    }
+
+    pub(super) fn directory(&self, is_framed: bool) -> Result<&Path, String> {
+        if is_framed {
+            self.framed.as_deref().map_err(Clone::clone)
+        } else {
+            Ok(&self.plain)
+        }
+    }
+
+    /// # Errors
+    /// Why this peer was not built.
+    pub(super) fn peer(&self, feature: &'static str, is_framed: bool) -> Result<(), String> {
+        let failure = self.failures.get(&(feature, is_framed));
+        failure.map_or(Ok(()), |reason| Err(format!("cannot be built: {reason}")))
+    }
+}
+
+/// Runs `cargo build`; the first error it prints when it fails.
+fn cargo(target: &Path, is_framed: bool, words: &[&str]) -> Result<(), String> {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = Command::new(cargo);
+    command
+        // A peer may ask for a newer compiler than it needs; whether it builds is what counts.
+        .args([
+            "build",
+            "--quiet",
+            "--profile",
+            "bench",
+            "--ignore-rust-version",
+            "--manifest-path",
+        ])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(target)
+        .args(words);
+    if is_framed {
+        command
+            .env("RUSTFLAGS", "-C force-frame-pointers=yes")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    }
+    let output = command
+        .output()
+        .map_err(|error| format!("cargo did not start: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let messages = String::from_utf8_lossy(&output.stderr);
+    let error = messages.lines().find(|line| line.starts_with("error"));
+    Err(error.map_or_else(|| format!("cargo ended with {}", output.status), str::to_owned))
+}
