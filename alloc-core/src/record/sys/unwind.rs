@@ -224,11 +224,10 @@ mod elf {
             .map(|segment| (bias.wrapping_add(segment.p_vaddr as usize), segment.p_memsz as usize))
             .find(|&(start, size)| module.header.wrapping_sub(start) < size)
             .filter(|&(start, size)| start >= module.start && size <= module.end.saturating_sub(start))
-            // SAFETY: the segment is mapped and readable, inside the module's mapping, and nobody writes to it.
             .map(|(start, size)| {
-                (start, unsafe {
-                    core::slice::from_raw_parts(with_exposed_provenance(start), size)
-                })
+                // SAFETY: the segment is mapped and readable, inside the module's mapping, and nobody writes to it.
+                let bytes = unsafe { core::slice::from_raw_parts(with_exposed_provenance(start), size) };
+                (start, bytes)
             })
     }
 
