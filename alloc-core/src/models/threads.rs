@@ -256,8 +256,51 @@ fn a_call_that_ends_knows_what_others_freed() {
     calls(Fault::None, count(200));
 }
 
+/// Two threads free at once what a call of a third has allocated; then the call ends.
+fn freed_by_two(fault: Fault, count: usize) {
+    static BLOCKS: [AtomicUsize; 2] = [const { AtomicUsize::new(0) }; 2];
+    static FREED: [AtomicU32; 2] = [const { AtomicU32::new(0) }; 2];
+    let free_one = |place: usize| {
+        wait_for(1);
+        free(BLOCKS[place].load(Ordering::Acquire), SIZE);
+        FREED[place].store(1, Ordering::Release);
+    };
+    let _alone = alone();
+    interleavings(
+        fault,
+        count,
+        move || {
+            vec![
+                boxed(|| {
+                    let inner = enter(&INNER);
+                    for block in &BLOCKS {
+                        block.store(allocate(SIZE), Ordering::Release);
+                    }
+                    STAGE.store(1, Ordering::Release);
+                    while FREED.iter().any(|freed| freed.load(Ordering::Acquire) == 0) {
+                        spin_loop();
+                    }
+                    drop(inner);
+                }),
+                boxed(move || free_one(0)),
+                boxed(move || free_one(1)),
+            ]
+        },
+        || {
+            let reading = read_tables();
+            let node = reading.nodes.iter().find(|node| node.name == "inner").unwrap();
+            assert_eq!(node.calls.retained_bytes, 0, "wrong: what was freed is alive");
+        },
+    );
+}
+
+#[test]
+fn a_call_whose_blocks_two_others_freed_retains_nothing() {
+    freed_by_two(Fault::None, count(200));
+}
+
 #[test]
 #[should_panic(expected = "wrong")]
 fn tallies_changed_in_two_steps_are_found_out() {
-    calls(Fault::Torn, 2000);
+    freed_by_two(Fault::Torn, 2000);
 }
