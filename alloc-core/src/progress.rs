@@ -1,10 +1,11 @@
-//! What takes longer than a second says so on stderr, once a second.
+//! What takes longer than a second says so on stderr, once a second, where a person reads along: stderr may as well be a file that a
+//! snapshot or a report is written to.
 //!
 //! Called by what reads debug information. Read side. Cost: a look at the clock every so many steps. Leaves out how long the rest
 //! will take.
 #![forbid(unsafe_code)]
 
-use std::io::Write as _;
+use std::io::{IsTerminal as _, Write as _};
 use std::time::{Duration, Instant};
 
 /// How often it speaks, and how long it is silent at first.
@@ -34,8 +35,10 @@ impl Progress {
         self.done += 1;
         if self.done.is_multiple_of(STEPS) && self.spoke.elapsed() >= EVERY {
             self.spoke = Instant::now();
-            // Nobody is helped by a panic because stderr is closed.
-            let _ = writeln!(std::io::stderr(), "{}", self.line());
+            if std::io::stderr().is_terminal() {
+                // Nobody is helped by a panic because stderr is closed.
+                let _ = writeln!(std::io::stderr(), "{}", self.line());
+            }
         }
     }
 
