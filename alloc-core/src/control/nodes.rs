@@ -83,8 +83,9 @@ pub(super) fn node_peaks(id: u32, info: &scope::NodeInfo, rows: &[(&ThreadState,
 pub(super) fn read_calls<'a>(total: &'a NodeRow, rows: impl Iterator<Item = &'a NodeRow>) -> CallStats {
     let mut calls = CallStats::default();
     for row in rows.chain([total]) {
-        calls.entered += row.entered.read();
+        // In this order, so that a call that goes on meanwhile is never seen ended and not begun.
         calls.completed += row.completed.read();
+        calls.entered += row.entered.read();
         calls.allocations += row.allocations.read();
         calls.bytes += row.bytes.read();
         calls.sum_peak_bytes += row.sum_peak.read();
