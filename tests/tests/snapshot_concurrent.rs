@@ -64,6 +64,15 @@ fn come_and_go() -> u64 {
     started
 }
 
+/// Ends the threads, so that a failed check does not wait for them for ever.
+struct StopWhenDropped;
+
+impl Drop for StopWhenDropped {
+    fn drop(&mut self) {
+        STOP.store(true, Ordering::Relaxed);
+    }
+}
+
 fn live_is_never_negative_and_sums_always_agree(duration: Duration) {
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| channel()).unzip();
     let mut taken = 0;
@@ -81,6 +90,7 @@ fn live_is_never_negative_and_sums_always_agree(duration: Duration) {
             }));
         }
         drop(senders);
+        let stop = StopWhenDropped;
         let short = threads.spawn(come_and_go);
         let end = Instant::now() + duration;
         let mut before = snapshot();
@@ -91,7 +101,7 @@ fn live_is_never_negative_and_sums_always_agree(duration: Duration) {
             check_plausible(&now, &before);
             before = now;
         }
-        STOP.store(true, Ordering::Relaxed);
+        drop(stop);
         for thread in running {
             thread.join().expect("no panic");
         }
