@@ -1,6 +1,6 @@
 //! Lives of threads against snapshots: they begin, record in scopes, free each other's blocks and end, while tables are read.
 
-use std::sync::{LazyLock, OnceLock};
+use std::sync::LazyLock;
 
 use super::checker::{all_executions, interleavings, thread as boxed};
 use super::{Fault, allocate, alone, count, free};
@@ -44,13 +44,10 @@ fn check(reading: &Reading) {
     }
 }
 
-/// What was recorded before the model began.
-fn before() -> &'static ([u64; 4], u64) {
-    static BEFORE: OnceLock<([u64; 4], u64)> = OnceLock::new();
-    BEFORE.get_or_init(|| {
-        let reading = read_tables();
-        (totals(&reading), reading.peak_bytes)
-    })
+/// What was recorded before the model began: totals and peak.
+fn before() -> ([u64; 4], u64) {
+    let reading = read_tables();
+    (totals(&reading), reading.peak_bytes)
 }
 
 /// Allocates in a scope, leaves the block for another thread and frees what was left for it.
@@ -79,14 +76,13 @@ fn read_twice() {
 }
 
 /// Every event of so many allocations was counted, once.
-fn all_is_counted(allocations: u64) {
+fn all_is_counted((before, peak): ([u64; 4], u64), allocations: u64) {
     let last = POST.load(Ordering::Acquire);
     if last != 0 {
         free(last, SIZE);
     }
     let reading = read_tables();
     check(&reading);
-    let (before, peak) = before();
     let bytes = allocations * SIZE as u64;
     let expected: Vec<u64> = before
         .iter()
@@ -124,7 +120,7 @@ fn all_is_counted(allocations: u64) {
 
 fn lives(fault: Fault, count: usize) {
     let _alone = alone();
-    before();
+    let before = before();
     interleavings(
         fault,
         count,
@@ -136,7 +132,7 @@ fn lives(fault: Fault, count: usize) {
                 boxed(|| live([&INNER])),
             ]
         },
-        || all_is_counted(5),
+        move || all_is_counted(before, 5),
     );
 }
 
@@ -209,7 +205,6 @@ fn wait_for(stage: u32) {
 /// A call ends while another thread frees what it has allocated, and a snapshot ends an epoch.
 fn calls(fault: Fault, count: usize) {
     let _alone = alone();
-    before();
     interleavings(
         fault,
         count,
