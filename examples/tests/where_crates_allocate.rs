@@ -70,7 +70,10 @@ fn the_findings_are_those_that_are_discussed(text: &str) {
     // keep some, and builds without inlining tell so.
     let rebuilt = found.matches("reuse the instance: ").count();
     assert!(rebuilt <= usize::from(cfg!(debug_assertions)), "{findings}");
-    assert!(rebuilt == 0 || found.contains("each of regex: search a file"), "{findings}");
+    assert!(
+        rebuilt == 0 || found.contains("each of regex: search a file"),
+        "{findings}"
+    );
     assert_eq!(found.matches("; severity ").count(), 1 + rebuilt, "{findings}");
     assert!(found.contains("retained per iteration: String at "), "{findings}");
     assert!(found.contains("1.0 allocations, each of read a file"), "{findings}");
