@@ -8,7 +8,7 @@ use std::thread;
 use std::time::Duration;
 
 use alloc_core::model::CallStats;
-use alloc_core::{CarryFuture as _, Mode, Snapshot, TrackingAllocator, current, scope, set_mode, track_memory};
+use alloc_core::{CarryFuture as _, Mode, TrackingAllocator, current, scope, set_mode, track_memory};
 use allocscope_tests::{Rng, YieldOnce, bytes, check_sums, found, node, nodes, own, poll, snapshot};
 use tracing::{Dispatch, Instrument as _, Level, Span, info_span, instrument, span};
 use tracing_subscriber::Layer as _;
