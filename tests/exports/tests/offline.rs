@@ -50,12 +50,13 @@ fn check(snapshot: &mut Snapshot, binary: &str) {
     let resolved = snapshot.resolve_with([binary]).unwrap();
     assert!(resolved.frames > 20, "{resolved:?}");
     let report = snapshot.report().top(50).to_string();
-    for expected in [
-        "exporter.rs:",
-        "exporter::check",
-        "open_session",
-        "HashMap<u64, Vec<u8>>",
-    ] {
+    // What builds without inlining call functions of a type has no parameters in their debug information; so it is in the process, too.
+    let map = if cfg!(debug_assertions) {
+        "HashMap"
+    } else {
+        "HashMap<u64, Vec<u8>>"
+    };
+    for expected in ["exporter.rs:", "exporter::check", "open_session", map] {
         assert!(report.contains(expected), "no {expected} in\n{report}");
     }
 }
