@@ -192,6 +192,33 @@ fn vector_grows_in_place() {
     set_sample_interval(INTERVAL);
 }
 
+/// Bytes that reallocations moved are counted of blocks that are no samples, too.
+fn copies_are_counted() {
+    set_sample_interval(1 << 40);
+    let _scope = scope!("copies");
+    let mut grown: Vec<u8> = bytes(64);
+    // In the way, so that the first step has to move.
+    let blocker = bytes(64);
+    let mut copied = 0;
+    for size in [128, 4096, 1 << 20] {
+        let (address, before) = (grown.as_ptr().addr(), grown.capacity());
+        black_box(&mut grown).reserve_exact(size);
+        if grown.as_ptr().addr() != address {
+            copied += before as u64;
+        }
+    }
+    drop(blocker);
+    let taken = snapshot();
+    let own = taken
+        .scopes
+        .iter()
+        .find(|node| node.name == "copies")
+        .map(|node| node.own);
+    assert_eq!(own.map(|own| own.copied_bytes), Some(copied));
+    assert!(copied > 0 && taken.totals.copied_bytes >= copied);
+    set_sample_interval(INTERVAL);
+}
+
 /// What is exact in other modes only is refused, in one sentence.
 fn budgets_refuse() {
     let refused = alloc_core::budget::measure(|| drop(bytes(100))).expect_err("the mode is sampled");
@@ -351,6 +378,7 @@ fn main() {
             reports();
             budgets_refuse();
             vector_grows_in_place();
+            copies_are_counted();
             churn_runs();
         }
         Ok("fingerprint") => fingerprint(),

@@ -134,7 +134,7 @@ fn collect() -> Snapshot {
         let Some(&node) = position.get(&info.node()) else {
             continue;
         };
-        if counters.total_allocations == 0 && counters.total_reallocations == 0 {
+        if counters.total_allocations == 0 && counters.total_reallocations == 0 && counters.copied_bytes == 0 {
             continue;
         }
         truncated_stacks += u64::from(info.is_truncated());
