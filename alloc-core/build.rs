@@ -8,6 +8,7 @@
 //! - `stack_frame_pointers`: aarch64 Linux and Apple's systems, where every function must keep one; also
 //!   `-C force-frame-pointers` on other Unix targets of these two architectures.
 //! - `stack_fallback`: the `backtrace` crate, everywhere else and under Miri.
+#![forbid(unsafe_code)]
 
 use std::env;
 

@@ -1,4 +1,5 @@
 //! Prints what the lint finds under the given paths: `cargo run -p alloc-lint --example scan -- [--json] [--all] [--profile file] src`.
+#![forbid(unsafe_code)]
 
 use std::path::PathBuf;
 

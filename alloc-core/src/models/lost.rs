@@ -1,5 +1,6 @@
 //! A thread vanishes at each of its accesses, one after the other, as in the child of a fork. Whatever was half done stays half done for
 //! ever, and no other thread may wait for it.
+#![forbid(unsafe_code)]
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;

@@ -2,6 +2,7 @@
 //!
 //! LIMIT: without a twin that has a planted fault. What could go wrong is a word that is read half old and half new; such a model's modules
 //! look changed, too, and are forgotten before the fault shows.
+#![forbid(unsafe_code)]
 #![cfg(stack_rules)]
 
 use std::sync::OnceLock;

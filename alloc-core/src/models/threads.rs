@@ -1,4 +1,5 @@
 //! Lives of threads against snapshots: they begin, record in scopes, free each other's blocks and end, while tables are read.
+#![forbid(unsafe_code)]
 
 use std::sync::LazyLock;
 

@@ -7,6 +7,7 @@
 //!
 //! Cost: a look-up of the thread's row of the node, and some dozen loads and stores.
 //! Leaves out: figures of calls. The call that started the work may be over.
+#![forbid(unsafe_code)]
 
 use crate::record::atomic::Ordering;
 

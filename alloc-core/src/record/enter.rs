@@ -5,6 +5,7 @@
 //!
 //! Cost: a cache look-up and a few stores, and fewer at the end; more once something was allocated or freed inside. `docs/overhead.md`
 //! has the numbers.
+#![forbid(unsafe_code)]
 
 use crate::record::atomic::Ordering;
 use core::marker::PhantomData;

@@ -2,6 +2,7 @@
 //!
 //! Record side; used by the tables whose slots come back (`call`, `waiting`). Cost: one compare-and-exchange per slot taken or given
 //! on the shared stack, a load and a store on a thread's own.
+#![forbid(unsafe_code)]
 
 use crate::record::atomic::{AtomicU32, AtomicU64, Ordering};
 

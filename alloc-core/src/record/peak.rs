@@ -9,6 +9,7 @@
 //! - *call peak*: largest `net` since the call began (`scope`). Exact for what the call's thread executes.
 //!
 //! Cost: an addition, a maximum and two compares per event; a cold call at a new peak or a change of node.
+#![forbid(unsafe_code)]
 
 use crate::record::atomic::{AtomicU32, Ordering, fence, spin_loop};
 

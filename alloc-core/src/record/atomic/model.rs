@@ -3,6 +3,7 @@
 //! While a model runs, the memory itself never changes: it holds the *initial* values, and the model keeps the values of the running
 //! execution by address. So statics and zeroed memory take part like everything else, and the next execution starts from
 //! where this one did. With no model running an access is the plain one.
+#![forbid(unsafe_code)]
 
 use core::cell::Cell;
 use core::fmt;

@@ -7,6 +7,7 @@
 //!
 //! Bounded: `SITES` sites, and the blocks that `table` has room for; events beyond are counted as missed. Of a site with many live blocks the
 //! first `FOLLOWED` are followed, and that is no loss.
+#![forbid(unsafe_code)]
 
 use crate::record::atomic::{AtomicU16, AtomicU32, Ordering};
 

@@ -3,6 +3,7 @@
 //! Record side, called by `sample` for each sample, never for other allocations. Pure; no libm, whose functions may be replaced in a
 //! program and are not the same everywhere: equal seeds give equal samples on every system. Accuracy: `ln` to 3e-11, weights to 1e-9,
 //! both relative (tested against `f64::ln` and `f64::exp_m1`). Cost: some 30 ns each. Leaves out who draws, and when.
+#![forbid(unsafe_code)]
 
 /// Smallest and largest interval.
 pub(crate) const LEAST_BYTES: u64 = 16;

@@ -14,6 +14,7 @@
 //! LIMIT: between an unload and the first of these checks a stale rule can be used if the new library returns to the
 //! very addresses the old one returned to. The stack may then be wrong or short; reads stay inside the thread's stack.
 //! The miss path reads a module's unwind information, which is mapped as long as its code is on a stack.
+#![forbid(unsafe_code)]
 
 use crate::record::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering::Relaxed};
 

@@ -5,6 +5,7 @@
 //! turn in seconds goes on without, and a child of such a fork leaves the loader alone. LIMIT: the loader's lock may be held by code that
 //! is not ours (a thread inside `dlopen`); a child forked at that moment cannot take snapshots, nor can it load libraries. It allocates and
 //! counts all the same.
+#![forbid(unsafe_code)]
 
 use crate::record::atomic::{AtomicBool, Ordering};
 

@@ -1,6 +1,7 @@
 //! A thread's cache from (stack, scope node) to the row that counts it.
 //!
 //! Record side. Two slots per set; what is looked for last stands in the first, which is the only one the hot path reads.
+#![forbid(unsafe_code)]
 
 use crate::record::atomic::{AtomicU64, Ordering};
 use core::ptr;

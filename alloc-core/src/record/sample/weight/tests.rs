@@ -1,4 +1,5 @@
 //! The arithmetic against the standard library's, and the distribution of the draws.
+#![forbid(unsafe_code)]
 
 use super::*;
 
