@@ -547,6 +547,10 @@ fn abandon_innermost(thread: &'static ThreadState) -> bool {
 pub(super) fn forget_calls(thread: &ThreadState) {
     let depth = thread.depth.swap(0, Ordering::Relaxed);
     for call in thread.calls.iter().take(depth as usize) {
+        // SAFETY: null, or a row of this thread: the next one may go on with its state, and enter the same scopes.
+        if let Some(row) = unsafe { call.row.load(Ordering::Relaxed).as_ref() } {
+            row.open.set(0);
+        }
         call.serial.set(0);
         call.waiting.store(0, Ordering::Relaxed);
         call.observation.store(0, Ordering::Relaxed);

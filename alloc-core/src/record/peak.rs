@@ -233,19 +233,21 @@ impl Stretch {
     }
 }
 
-/// A new thread: it has granted nothing, and knows the process's figures of this moment.
+/// A new thread: it has nothing pending, and knows the process's figures of this moment. Its `net` is 0, or that of the thread before.
 pub(crate) fn begin(thread: &ThreadState) {
-    for zero in [
+    let net = thread.net() as u64;
+    for figure in [
         &thread.run_max,
         &thread.call_max,
         &thread.pending_base,
         &thread.pending_max,
     ] {
-        zero.set(0);
+        figure.set(net);
     }
     thread.pending_node.store(ScopeNodeId::ROOT.0, Ordering::Relaxed);
     thread.climbing.store(0, Ordering::Relaxed);
-    thread.bump_peak_mark();
+    // The mark stays: rows may know what they held at a peak.
+    thread.expect();
     after_publication(thread, LIVE.signed());
 }
 

@@ -150,7 +150,9 @@ const WINDOW_END: u32 = WINDOW + 8;
 
 /// Says where a new thread's first window opens.
 pub(super) fn prepare_windows(thread: &ThreadState) {
-    thread.window_at.set(thread.random() % (2 * FIRST_WINDOW_BYTES));
+    thread
+        .window_at
+        .set(thread.granted.get() + thread.random() % (2 * FIRST_WINDOW_BYTES));
 }
 
 /// Opens a window: the thread's next allocations are observed, wherever they are made, for what can be said of single blocks: how soon they

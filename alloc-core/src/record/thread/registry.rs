@@ -9,7 +9,9 @@ use core::ptr;
 
 use super::fork;
 use super::shared::{make_shared_growth, shared_row};
-use super::{ENDED, GROWTH_POOL, LIVE, NODE_POOL, ROW_POOL, ThreadState, UNKNOWN, UNUSED, WITHOUT, set_current};
+use super::{
+    ENDED, FOLDED, GROWTH_POOL, LIVE, NODE_POOL, ROW_POOL, ThreadState, UNKNOWN, UNUSED, WITHOUT, set_current,
+};
 use crate::ids::{ContextId, ScopeNodeId};
 use crate::record::block::Stamp;
 use crate::record::counters::LOSSES;
@@ -66,7 +68,7 @@ pub(super) fn register() -> Option<&'static ThreadState> {
         set_current(&raw const UNKNOWN.0);
         return None;
     }
-    let state = reuse().inspect(|state| clear_stack(state)).or_else(make)?;
+    let state = take_over().or_else(make)?;
     let index = THREADS.fetch_add(1, Ordering::Relaxed).wrapping_add(1).max(1);
     state.index.store(index, Ordering::Relaxed);
     state.salt.set(u64::from(index).wrapping_mul(0x2545_f491_4f6c_dd1d));
@@ -76,8 +78,7 @@ pub(super) fn register() -> Option<&'static ThreadState> {
     sample::prepare(state);
     state.go_on_with(Stamp::NONE);
     let Some(root) = state.node_row(ScopeNodeId::ROOT.0) else {
-        state.status.store(UNUSED, Ordering::Release);
-        UNUSED_STATES.fetch_add(1, Ordering::Relaxed);
+        set_ended(state);
         return None;
     };
     state.set_scope(root);
@@ -95,36 +96,54 @@ pub(super) fn register() -> Option<&'static ThreadState> {
     Some(state)
 }
 
-/// Forgets the stack of the thread that had the state before.
-fn clear_stack(state: &ThreadState) {
-    // SAFETY: the calling thread has just taken the state, so nobody else looks at it; zero bytes are a valid StackState.
-    unsafe { ptr::write_bytes(state.stack.get(), 0, 1) };
-}
-
-/// A state whose thread has ended and been counted.
-fn reuse() -> Option<&'static ThreadState> {
-    let take = || {
-        if UNUSED_STATES.load(Ordering::Relaxed) == 0 {
+/// A state whose thread has ended. Its figures have been moved to the shared shard or, when whoever holds the registry is busy, are
+/// still there: then the new thread counts on where the old one stopped. So there are never more states than threads were alive at once.
+fn take_over() -> Option<&'static ThreadState> {
+    let state = take(UNUSED, &UNUSED_STATES).or_else(|| {
+        if ENDED_STATES.load(Ordering::Relaxed) == 0 {
             return None;
         }
-        states().find(|state| {
-            // ORDERING: Acquire: pairs with the Release in `fold_ended`: the state is empty.
-            let taken = state
-                .status
-                .compare_exchange(UNUSED, LIVE, Ordering::Acquire, Ordering::Relaxed)
-                .is_ok();
-            if taken {
-                UNUSED_STATES.fetch_sub(1, Ordering::Relaxed);
-            }
-            taken
-        })
-    };
-    take().or_else(|| {
-        if ENDED_STATES.load(Ordering::Relaxed) != 0 {
-            Registry::lock_soon()?.fold_ended();
+        if let Some(registry) = Registry::try_lock() {
+            registry.fold_ended();
         }
-        take()
-    })
+        take(UNUSED, &UNUSED_STATES).or_else(|| take(ENDED, &ENDED_STATES))
+    })?;
+    // SAFETY: the calling thread has just taken the state, so nobody else looks at its stack; zero bytes are a valid StackState.
+    unsafe { ptr::write_bytes(state.stack.get(), 0, 1) };
+    state.last_table.forget();
+    // A guard that was forgotten ends with its thread.
+    state.watch.forget();
+    state.vacate();
+    Some(state)
+}
+
+/// A state of that status, of which there are about `hint`.
+fn take(status: u32, hint: &AtomicU32) -> Option<&'static ThreadState> {
+    if hint.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    states().find(|state| change_status(state, status, LIVE, hint))
+}
+
+/// True when the state was `from`, and is the caller's now.
+fn change_status(state: &ThreadState, from: u32, to: u32, hint: &AtomicU32) -> bool {
+    // ORDERING: Acquire: pairs with the Release of who ended or emptied the state: the caller sees all that was written to it.
+    let is_changed = state
+        .status
+        .compare_exchange(from, to, Ordering::Acquire, Ordering::Relaxed)
+        .is_ok();
+    if is_changed {
+        hint.fetch_sub(1, Ordering::Relaxed);
+    }
+    is_changed
+}
+
+/// The state's figures are to be moved, or its next thread goes on with them.
+fn set_ended(state: &ThreadState) {
+    // Before the status: nobody takes one off that was not added.
+    ENDED_STATES.fetch_add(1, Ordering::Relaxed);
+    // ORDERING: Release: whoever folds the state, or takes it over, sees all that its thread wrote.
+    state.status.store(ENDED, Ordering::Release);
 }
 
 fn make() -> Option<&'static ThreadState> {
@@ -188,11 +207,9 @@ pub(super) fn end(state: &'static ThreadState) {
     set_current(&raw const WITHOUT.0);
     peak::flush(state);
     frame::forget_calls(state);
-    // ORDERING: Release: whoever folds the state sees all that its thread wrote.
-    state.status.store(ENDED, Ordering::Release);
-    ENDED_STATES.fetch_add(1, Ordering::Relaxed);
-    // When a snapshot holds the registry, the next snapshot or thread does the work.
-    if let Some(registry) = Registry::lock_soon() {
+    set_ended(state);
+    // When another thread holds the registry, the next snapshot or thread does the work.
+    if let Some(registry) = Registry::try_lock() {
         registry.fold_ended();
     }
 }
@@ -206,14 +223,9 @@ impl Registry {
         (!REGISTRY.swap(true, Ordering::Acquire)).then(|| Self(()))
     }
 
-    /// For threads that begin or end, and for checks of live bytes: lets the few steps of another such thread pass, but does not wait for a
-    /// snapshot.
+    /// For checks of live bytes: lets the few steps of a thread that begins or ends pass, but does not wait for a snapshot.
     pub(crate) fn lock_soon() -> Option<Self> {
-        Self::lock_within(if cfg!(allocscope_model) { 2 } else { 64 })
-    }
-
-    fn lock_within(turns: u32) -> Option<Self> {
-        for _ in 0..turns {
+        for _ in 0..if cfg!(allocscope_model) { 2 } else { 64 } {
             if let Some(registry) = Self::try_lock() {
                 return Some(registry);
             }
@@ -242,12 +254,11 @@ impl Registry {
         if ENDED_STATES.load(Ordering::Relaxed) == 0 {
             return;
         }
-        for state in states().filter(|state| state.status.load(Ordering::Acquire) == ENDED) {
+        for state in states().filter(|state| change_status(state, ENDED, FOLDED, &ENDED_STATES)) {
             fold(state);
-            ENDED_STATES.fetch_sub(1, Ordering::Relaxed);
+            UNUSED_STATES.fetch_add(1, Ordering::Relaxed);
             // ORDERING: Release: who takes the state finds it empty.
             state.status.store(UNUSED, Ordering::Release);
-            UNUSED_STATES.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -331,10 +342,6 @@ fn fold(state: &'static ThreadState) {
     ] {
         zero.set(0);
     }
-    state.last_table.forget();
-    // A guard that was forgotten ends with its thread.
-    state.watch.forget();
-    state.vacate();
 }
 
 // Fork: the child has one thread. States of the others stay as they are: their blocks are in the child's memory too.
