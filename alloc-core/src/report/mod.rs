@@ -264,6 +264,4 @@ const NO_SYMBOLS: &str = "note: the addresses are not resolved. Call Snapshot::r
                           that runs the same build.";
 
 #[cfg(test)]
-mod budget_tests;
-#[cfg(test)]
 mod tests;

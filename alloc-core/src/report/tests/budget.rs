@@ -3,8 +3,7 @@
 
 use std::path::PathBuf;
 
-use super::budget::{Explained, explain, site_usages};
-use super::tests::payments;
+use super::super::budget::{Explained, explain, site_usages};
 use super::*;
 use crate::budget::passes::{News, Written, compare};
 use crate::budget::{Check, Limit, Metric, Subject, Usage};
@@ -78,7 +77,7 @@ fn every_limit_and_the_sites_that_spent_most() {
     ];
     let usage = usage();
     let text = explain(&explained(&usage, &checks, Rank::Allocations), Some(&payments()));
-    assert_text(&text, include_str!("snapshots/budget_exceeded.txt"));
+    assert_text(&text, include_str!("../snapshots/budget_exceeded.txt"));
 }
 
 #[test]
@@ -101,7 +100,7 @@ fn what_is_new_and_where_the_profile_is() {
         ..explained(&usage, &checks, Rank::Live)
     };
     let text = explain(&explained, Some(&payments()));
-    assert_text(&text, include_str!("snapshots/budget_news.txt"));
+    assert_text(&text, include_str!("../snapshots/budget_news.txt"));
 }
 
 #[test]

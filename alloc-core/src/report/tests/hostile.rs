@@ -1,0 +1,142 @@
+//! Snapshots that no sane program makes: empty, absurd, hostile, large.
+#![forbid(unsafe_code)]
+
+use super::*;
+
+#[test]
+fn an_empty_snapshot_reports_without_fuss() {
+    let mut snapshot = payments();
+    snapshot.contexts.clear();
+    snapshot.scopes.truncate(1);
+    snapshot.stacks.clear();
+    snapshot.frames.clear();
+    let text = snapshot.report().to_string();
+    assert!(text.contains("nothing was allocated"), "{text}");
+    let diff = SnapshotDiff::between(&snapshot, &snapshot);
+    assert!(diff.totals.is_zero() && diff.sites.is_empty());
+    assert_text(&diff.report().to_string(), include_str!("../snapshots/diff_empty.txt"));
+    snapshot.report().to_json();
+    diff.report().to_json();
+}
+
+#[test]
+fn absurd_figures_in_a_file_cause_no_panic() {
+    let text = payments().to_json().unwrap();
+    for number in ["18446744073709551615", "9223372036854775808", "0"] {
+        // Every counter of 64 bits becomes the number; what is an index or an id stays.
+        let mut value: Value = serde_json::from_str(&text).unwrap();
+        spoil(&mut value, &serde_json::from_str(number).unwrap());
+        let spoilt = Snapshot::from_json(&value.to_string()).unwrap();
+        for (before, after) in [(&spoilt, &payments_later()), (&payments(), &spoilt), (&spoilt, &spoilt)] {
+            let mut after = after.clone();
+            after.contexts[0].older = vec![
+                EpochChange {
+                    epoch: 1,
+                    blocks: i64::MIN,
+                    bytes: i64::MAX,
+                    frees: u64::MAX,
+                    granted_bytes: 1
+                };
+                3
+            ];
+            let diff = SnapshotDiff::between(before, &after);
+            assert!(diff.report().to_string().lines().all(|line| line.chars().count() <= 80));
+            diff.report().to_json();
+        }
+        for rank in [Rank::Allocations, Rank::Bytes, Rank::Live, Rank::Peak] {
+            assert!(
+                spoilt
+                    .report()
+                    .rank(rank)
+                    .to_string()
+                    .lines()
+                    .all(|line| line.chars().count() <= 80)
+            );
+            spoilt.report().rank(rank).to_json();
+        }
+    }
+}
+
+fn spoil(value: &mut Value, number: &Value) {
+    match value {
+        Value::Object(map) => {
+            for (name, value) in map {
+                let counts = [
+                    "total_",
+                    "_bytes",
+                    "_blocks",
+                    "bytes_",
+                    "calls",
+                    "completed",
+                    "entered",
+                    "uptime",
+                ];
+                if value.is_number() && counts.iter().any(|part| name.contains(part)) {
+                    *value = number.clone();
+                } else {
+                    spoil(value, number);
+                }
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(|value| spoil(value, number)),
+        _ => {}
+    }
+}
+
+#[test]
+fn hostile_names_cannot_break_the_page() {
+    let mut snapshot = payments();
+    for frame in &mut snapshot.frames {
+        for symbol in &mut frame.symbols {
+            symbol.function = format!("\u{1b}[31m{}\n{}", symbol.function, "x".repeat(300));
+            symbol.file = format!("{}{}", "\n".repeat(90), symbol.file);
+        }
+    }
+    for scope in &mut snapshot.scopes {
+        scope.name = "\r\n\t".repeat(99);
+    }
+    let diff = SnapshotDiff::between(&payments(), &snapshot);
+    for text in [snapshot.report().to_string(), diff.report().to_string()] {
+        assert!(
+            text.lines()
+                .all(|line| line.chars().count() <= 80 && !line.contains(char::is_control)),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn a_hundred_thousand_contexts_take_no_quadratic_time() {
+    let mut snapshot = payments();
+    let count = 100_000_u32;
+    let (frames, template) = (snapshot.frames.len() as u32, snapshot.contexts[1].clone());
+    for at in 0..count / 10 {
+        let user = symbol("f", "APP/src/big.rs", at);
+        snapshot.frames.push(frame(
+            u64::from(at) + 0x10_0000,
+            vec![symbol("push<u8>", "LIB/alloc/src/vec/mod.rs", 1), user],
+        ));
+    }
+    snapshot.stacks = (0..count)
+        .map(|at| stack(&[frames + at % (count / 10), frames + at / 10, 0, 4, 5]))
+        .collect();
+    snapshot.contexts = (0..count)
+        .map(|at| Context {
+            stack: Some(at),
+            scope: ScopeNodeId(1 + at % 3 * 2),
+            ..template.clone()
+        })
+        .collect();
+    snapshot.scopes.truncate(4);
+    let start = std::time::Instant::now();
+    let text = snapshot.report().to_string();
+    snapshot.report().to_json();
+    let diff = SnapshotDiff::between(&snapshot, &snapshot);
+    let diff_text = diff.report().to_string();
+    // Seconds, unoptimised and on a busy machine; quadratic work would take many minutes.
+    assert!(start.elapsed().as_secs() < 120, "{:?}", start.elapsed());
+    assert!(
+        text.contains("of 10,000, together") && diff_text.contains("none"),
+        "{text}{diff_text}"
+    );
+}
