@@ -133,7 +133,7 @@ struct Plan {
 }
 
 fn plans(is_quick: bool) -> Vec<Plan> {
-    let modes = verdicts::modes();
+    let modes = verdicts::MODES;
     let job = |executable, mode, task, few, many| Job {
         executable,
         mode,

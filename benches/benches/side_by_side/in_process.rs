@@ -18,7 +18,7 @@ use allocscope_benches::{Options, scopes as marked};
 
 use super::ALLOC;
 
-const MODES: [Mode; 3] = [Mode::Off, Mode::Scopes, Mode::Exact];
+const MODES: [Mode; 4] = [Mode::Off, Mode::Scopes, Mode::Sampled, Mode::Exact];
 
 /// Nanoseconds per turn of each variant, round by round; the order within a round is random.
 fn rounds(count: usize, turns: u64, variants: &mut [&mut dyn FnMut(u64)]) -> Vec<Vec<f64>> {
@@ -66,29 +66,27 @@ fn counted() -> u64 {
 
 /// Added cost of one allocation and its free.
 pub(super) fn pairs(options: Options) -> Vec<Row> {
-    for (mode, expected) in [(Mode::Off, 0), (Mode::Scopes, 1000), (Mode::Exact, 1000)] {
+    for (mode, expected) in MODES.into_iter().zip([0, 1000, 1000, 1000]) {
         set_mode(mode);
         let before = counted();
         run_pairs(&ALLOC, 1000);
         assert_eq!(counted() - before, expected, "allocations counted in mode {mode}");
     }
+    let [mut off, mut scopes, mut sampled, mut exact] = MODES.map(|mode| {
+        move |count| {
+            set_mode(mode);
+            run_pairs(&ALLOC, count);
+        }
+    });
     let times = rounds(
         options.pick(1500, 20),
         2000,
         &mut [
             &mut |count| run_pairs(&System, count),
-            &mut |count| {
-                set_mode(Mode::Off);
-                run_pairs(&ALLOC, count);
-            },
-            &mut |count| {
-                set_mode(Mode::Scopes);
-                run_pairs(&ALLOC, count);
-            },
-            &mut |count| {
-                set_mode(Mode::Exact);
-                run_pairs(&ALLOC, count);
-            },
+            &mut off,
+            &mut scopes,
+            &mut sampled,
+            &mut exact,
         ],
     );
     set_mode(Mode::Exact);
@@ -103,6 +101,8 @@ pub(super) fn pairs(options: Options) -> Vec<Row> {
         rows.push(match mode {
             Mode::Off => Row::judged(name, "ns", Targets::at_most(1.0, 0.0), added),
             Mode::Scopes => Row::judged(name, "ns", Targets::at_most(5.0, 3.0), added),
+            // One in 8,192 of them is sampled.
+            Mode::Sampled => Row::judged(name, "ns", Targets::at_most(3.0, 1.5), added),
             _ => Row::info(name, "ns", added),
         });
         let ratio = Summary::of_ratios(ours, &times[0]);

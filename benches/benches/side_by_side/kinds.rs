@@ -97,7 +97,7 @@ pub(super) fn all(has_peers: bool) -> Vec<Kind> {
         own("System".to_owned(), Nothing, Start::System, false),
         own("System, frame pointers".to_owned(), Nothing, Start::System, true),
     ];
-    for mode in verdicts::modes() {
+    for mode in verdicts::MODES {
         let answers = match mode {
             "off" => Nothing,
             "scopes" => Scopes,

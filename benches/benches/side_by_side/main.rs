@@ -11,6 +11,7 @@ mod memory;
 mod mix;
 mod page;
 mod plot;
+mod sampled;
 mod scaling;
 mod service;
 mod table;
@@ -100,6 +101,7 @@ fn main() -> ExitCode {
     results.add("pairs of 64 bytes", in_process::pairs(options));
     results.add("scopes", in_process::scopes(options));
     results.add("realistic mix with full stacks", mix::measure(options, &built));
+    results.add("sampling", sampled::measure(options, &table));
     results.add("two threads", threads::threads(options));
     results.add("snapshots", scaling::promised(options));
     results.add("memory", memory::all(options));

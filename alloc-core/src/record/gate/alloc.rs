@@ -31,13 +31,13 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
         return ptr::null_mut();
     }
     if settings::is_off() {
-        ask(inner, block::plain_layout(layout.size()), fill)
-    } else if settings::takes_stacks() {
-        alloc_exact(inner, layout.size(), fill)
-    } else if settings::is_sampled() {
-        sampled::alloc_front(inner, layout.size(), fill)
-    } else {
-        alloc_in_scope(inner, layout.size(), fill)
+        return ask(inner, block::plain_layout(layout.size()), fill);
+    }
+    match settings::mode() {
+        Mode::Exact => alloc_exact(inner, layout.size(), fill),
+        Mode::Sampled => sampled::alloc_front(inner, layout.size(), fill),
+        // Or `Off`, since a moment ago.
+        _ => alloc_in_scope(inner, layout.size(), fill),
     }
 }
 

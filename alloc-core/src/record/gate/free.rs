@@ -25,13 +25,30 @@ pub(crate) unsafe fn dealloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
             // SAFETY: the caller's promise; the address bit says that `write_front` made this block.
             return unsafe { dealloc_front(inner, block, size) };
         }
-        count_untracked_free();
+        if settings::counts_frees() {
+            // SAFETY: the caller's promise; the address bit says that the block is untracked.
+            return unsafe { dealloc_counted(inner, block, size) };
+        }
         // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
         unsafe { inner.dealloc(block, block::plain_layout(size)) };
     } else {
         // SAFETY: the caller's promise.
         unsafe { dealloc_behind(inner, block, layout) };
     }
+}
+
+/// An untracked block, in a mode that counts its free.
+///
+/// PERF: with the inner allocator's call at its end, so that `dealloc` has nothing to keep over a call.
+///
+/// # Safety
+/// - As for `dealloc`, and the block is untracked, without a header.
+#[cold]
+#[inline(never)]
+unsafe fn dealloc_counted<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
+    free_untracked();
+    // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
+    unsafe { inner.dealloc(block, block::plain_layout(size)) };
 }
 
 /// # Safety
@@ -69,22 +86,14 @@ unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layo
     if header.is_tracked() {
         growth::freed_behind(header.context(), size);
         count_free(header, block, size);
-    } else {
-        count_untracked_free();
+    } else if settings::counts_frees() {
+        free_untracked();
     }
     // SAFETY: `block` is what the inner allocator granted for `backed_layout`.
     unsafe { inner.dealloc(block, block::backed_layout(size, layout.align())) };
 }
 
-#[inline(always)]
-fn count_untracked_free() {
-    if settings::counts_frees() {
-        free_untracked();
-    }
-}
-
 #[cold]
-#[inline(never)]
 fn free_untracked() {
     match thread::unoccupied() {
         Some(thread) => thread.untracked_frees.add(1),
