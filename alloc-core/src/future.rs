@@ -3,7 +3,7 @@
 //! `TrackedFuture` and `TrackedStream` are calls of a scope, `InScope` is carried work (see `carry`).
 //!
 //! Made by `#[track_memory]` on an async function. Between polls the scope is left, so a task may move between threads and
-//! other tasks run in between; the call's figures add up over its polls (`record::enter::CallState`). Dropping it half-run drops
+//! other tasks run in between; the call's figures add up over its polls (`record::poll::CallState`). Dropping it half-run drops
 //! what it holds inside the scope and ends the call. Cost: entering and leaving the scope once per poll.
 
 use core::future::Future;
@@ -16,7 +16,7 @@ use futures_core::Stream;
 
 use crate::budget::{CallBudget, CallCheck};
 use crate::carry::ScopeHandle;
-use crate::record::enter::{self, CallState};
+use crate::record::poll::{self, CallState};
 use crate::record::scope::ScopeSite;
 use crate::record::settings;
 
@@ -71,7 +71,7 @@ impl<F: Future> Future for TrackedFuture<F> {
         if !this.call.is_open() && settings::has_no_scopes() {
             return future.poll(context);
         }
-        let mut poll = enter::enter_poll(this.site, &mut this.call);
+        let mut poll = poll::enter_poll(this.site, &mut this.call);
         let result = future.poll(context);
         if result.is_ready() {
             poll.is_last();
@@ -84,7 +84,7 @@ impl<F> Drop for TrackedFuture<F> {
     fn drop(&mut self) {
         // Only an open call is entered again: for one that has ended or never begun this is a plain drop.
         let _poll = self.call.is_open().then(|| {
-            let mut poll = enter::enter_poll(self.site, &mut self.call);
+            let mut poll = poll::enter_poll(self.site, &mut self.call);
             poll.is_last();
             poll
         });
@@ -144,7 +144,7 @@ impl<S: Stream, const BY_ITEM: bool> Stream for TrackedStream<S, BY_ITEM> {
         let this = unsafe { self.get_unchecked_mut() };
         // SAFETY: `this` was pinned and `stream` is structurally pinned: see its INVARIANT.
         let stream = unsafe { Pin::new_unchecked(&mut *this.stream) };
-        let mut poll = enter::enter_poll(this.site, &mut this.call);
+        let mut poll = poll::enter_poll(this.site, &mut this.call);
         let result = stream.poll_next(context);
         match result {
             // Polled on after its end, it is another call.
@@ -166,7 +166,7 @@ impl<S, const BY_ITEM: bool> Drop for TrackedStream<S, BY_ITEM> {
     fn drop(&mut self) {
         // As for a future: only an open call is entered again.
         let _poll = self.call.is_open().then(|| {
-            let mut poll = enter::enter_poll(self.site, &mut self.call);
+            let mut poll = poll::enter_poll(self.site, &mut self.call);
             poll.is_last();
             poll
         });

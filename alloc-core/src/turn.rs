@@ -17,7 +17,7 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 
 use crate::future::TrackedFuture;
-use crate::record::enter::{self, CallState, OpenPoll};
+use crate::record::poll::{self, CallState, OpenPoll};
 use crate::record::scope::ScopeSite;
 
 /// One call of a scope that is entered as often as it goes on. Dropping it ends the call.
@@ -49,7 +49,7 @@ impl Turn {
     /// Enters the scope: to begin the call, or to go on with it.
     #[inline]
     pub fn enter(&mut self) -> TurnGuard {
-        self.part = Some(enter::enter_poll(self.site, &mut self.call).keep());
+        self.part = Some(poll::enter_poll(self.site, &mut self.call).keep());
         TurnGuard(PhantomData)
     }
 

@@ -15,8 +15,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::inside::inside_tracker;
-use crate::record::enter::CallState;
 use crate::record::measure::{CarriedCall, CarriedWork, Counts, Place};
+use crate::record::poll::CallState;
 
 /// A measurement, as every thread that works for it sees it.
 #[derive(Debug, Default)]

@@ -105,7 +105,8 @@ impl Header {
 
     #[inline(always)]
     pub(crate) fn new(context: ContextId, birth: Birth) -> Self {
-        Self((u64::from(context.0) & CONTEXT_MASK) | birth.0)
+        // Contexts are numbered below `1 << CONTEXT_BITS`: see `context`.
+        Self(u64::from(context.0) | birth.0)
     }
     #[inline(always)]
     pub(crate) fn context(self) -> ContextId {

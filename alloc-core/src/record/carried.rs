@@ -14,7 +14,7 @@ use crate::record::atomic::Ordering;
 use super::enter;
 pub(crate) use super::enter::PartGuard;
 #[cfg(feature = "tracing")]
-use super::enter::{CallState, OwnedPoll};
+use super::poll::{CallState, OwnedPoll};
 use super::scope;
 #[cfg(feature = "tracing")]
 use super::scope::ScopeSite;

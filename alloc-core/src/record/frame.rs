@@ -1,6 +1,6 @@
 //! The scopes that are entered on a thread, and the calls they are.
 //!
-//! Record side; `enter` makes the guards out of frames. Entering a scope only says which node comes next: nothing is measured before
+//! Record side; `enter` and `poll` make the guards out of frames. Entering a scope only says which node comes next: nothing is measured before
 //! the first event inside. That event opens the call, and the calls around it that are not open yet (`open_calls`, out of
 //! `peak::touch`): what each has to put back is kept in a slot of the thread, one per level. A call without events thus costs a few
 //! stores, and a call with events pays for the rest on the way that its first event takes anyway.

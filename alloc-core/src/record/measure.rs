@@ -9,8 +9,9 @@ use crate::record::atomic::{AtomicU64, Ordering};
 use core::ptr::NonNull;
 
 use super::counters::{LOSSES, NodeRow};
-use super::enter::{self, CallState, PollGuard, ScopeGuard};
+use super::enter::{self, ScopeGuard};
 use super::peak;
+use super::poll::{self, CallState, PollGuard};
 use super::scope::{self, ScopeSite};
 use super::thread::{self, Registry, ThreadState};
 use crate::ids::ScopeNodeId;
@@ -291,7 +292,7 @@ impl CarriedCall {
         // SAFETY: the INVARIANT; the guard lives in `CarriedWork`, which lends the value to nobody until the guard is gone.
         let state = unsafe { state.as_mut() };
         CarriedWork {
-            guard: enter::enter_poll(self.site, state),
+            guard: poll::enter_poll(self.site, state),
             call: self,
         }
     }
@@ -304,7 +305,7 @@ impl CarriedCall {
         let place = state.place().map(Place);
         let before = place.map(Place::calls).unwrap_or_default();
         if place.is_some() {
-            let mut poll = enter::enter_poll(self.site, state);
+            let mut poll = poll::enter_poll(self.site, state);
             poll.is_last();
         }
         give_bit(&CARRIED_TAKEN, self.index);

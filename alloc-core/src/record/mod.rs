@@ -30,6 +30,7 @@ pub(crate) mod measure;
 pub(crate) mod observe;
 pub(crate) mod pages;
 pub(crate) mod peak;
+pub(crate) mod poll;
 pub(crate) mod sample;
 pub(crate) mod scope;
 pub(crate) mod settings;

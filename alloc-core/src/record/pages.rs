@@ -103,8 +103,8 @@ impl<T: PageRow> Directory<T> {
         if number >= self.length.load(Ordering::Acquire) {
             return None;
         }
-        // SAFETY: the table has `length` entries of atomic pointers, and lives as long as the process.
-        let slot = unsafe { self.table.load(Ordering::Acquire).add(number).as_ref() }?;
+        // SAFETY: the table was stored before its length, has so many entries of atomic pointers, and lives as long as the process.
+        let slot = unsafe { &*self.table.load(Ordering::Acquire).add(number) };
         NonNull::new(slot.load(Ordering::Acquire))
     }
 

@@ -1,6 +1,6 @@
 //! Async calls between their polls: what they have granted and released so far.
 //!
-//! Record side; used by `frame` and `enter`. Kept here and not in the future, so that a tracked future grows by 16 bytes only. A call
+//! Record side; used by `frame` and `poll`. Kept here and not in the future, so that a tracked future grows by 16 bytes only. A call
 //! takes an entry at the end of the first poll that did anything, and gives it back when it ends: calls that are
 //! ready at their first poll never have one. Memory follows the largest number of calls that waited at once.
 //! Cost: a few loads and stores per poll with events.

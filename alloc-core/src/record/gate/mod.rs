@@ -33,6 +33,13 @@ pub(crate) enum Fill {
     Zero,
 }
 
+impl Fill {
+    #[inline(always)]
+    const fn of(is_zeroed: bool) -> Self {
+        if is_zeroed { Self::Zero } else { Self::Any }
+    }
+}
+
 #[inline(always)]
 fn ask<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
     match fill {

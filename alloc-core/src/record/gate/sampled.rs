@@ -7,7 +7,7 @@
 //!
 //! A reallocation is a free and a new draw. A block keeps the place of its header: sampled to unsampled writes context 0 to it, and only
 //! unsampled to sampled, in front, moves the block.
-//! Cost: of an unsampled allocation, see `docs/overhead.md`; each line of `alloc_filled` and `count_granted` is in it.
+//! Cost: of an unsampled allocation, see `docs/overhead.md`; each line of `alloc_front` and `count_granted` is in it.
 
 use core::alloc::{GlobalAlloc, Layout};
 #[cfg(stack_rules)]
@@ -29,28 +29,9 @@ use crate::record::thread::{self, Attention, ThreadState};
 use crate::record::{context, frame, settings, stack};
 
 /// Header in front.
-///
-/// PERF: one function each for the two ways to fill, so that nothing is kept for the choice: three instructions of 55.
-#[inline(always)]
-pub(super) fn alloc_front<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
-    match fill {
-        Fill::Any => alloc_any(inner, size),
-        Fill::Zero => alloc_zeroed(inner, size),
-    }
-}
-
 #[inline(never)]
-fn alloc_any<A: GlobalAlloc>(inner: &A, size: usize) -> *mut u8 {
-    alloc_filled(inner, size, Fill::Any)
-}
-
-#[inline(never)]
-fn alloc_zeroed<A: GlobalAlloc>(inner: &A, size: usize) -> *mut u8 {
-    alloc_filled(inner, size, Fill::Zero)
-}
-
-#[inline(always)]
-fn alloc_filled<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+pub(super) fn alloc_front<A: GlobalAlloc, const IS_ZEROED: bool>(inner: &A, size: usize) -> *mut u8 {
+    let fill = Fill::of(IS_ZEROED);
     let Some(thread) = thread::unoccupied() else {
         return alloc_unusual(inner, size, fill);
     };
