@@ -1,6 +1,6 @@
 //! Adds up the rows of all threads.
 //!
-//! A part of `control`. INVARIANT: all frees are read before all allocations, so that no live figure comes out below zero.
+//! A part of `control`. INVARIANT: all frees of a context are read before all its allocations, so that no live figure comes out below zero.
 #![forbid(unsafe_code)]
 
 use super::growth;
@@ -10,6 +10,7 @@ use super::samples::{self, SampleReading};
 use crate::ids::ContextId;
 use crate::model::{Counters, Growth, ScopeNode};
 use crate::record::counters::{LOSSES, Row};
+use crate::record::pages::PAGE;
 use crate::record::thread::{self, Registry, ThreadState};
 use crate::record::{context, epoch, peak};
 
@@ -83,42 +84,56 @@ pub(super) fn shared_copied(context: ContextId) -> u64 {
     thread::shared_growth(context).map_or(0, |row| row.copied_bytes.read())
 }
 
+const CHUNK_PAGES: usize = 4;
+
+/// Adds what all threads have counted of the contexts from `first_page` on to their sums.
+fn add_rows(registry: &Registry, first_page: usize, sums: &mut [Sum]) {
+    let first = first_page * PAGE;
+    let pages = first_page..first_page + CHUNK_PAGES;
+    let shared = |place: usize| thread::shared_row(ContextId((first + place) as u32));
+    // All frees of all threads first, then all allocations: so no context's live figures come out below zero.
+    for thread in registry.threads() {
+        thread.rows.for_each_in(pages.clone(), |index, row| {
+            if let Some(sum) = sums.get_mut(index - first) {
+                sum.add_free_side(row);
+            }
+        });
+    }
+    for (place, sum) in sums.iter_mut().enumerate() {
+        if let Some(row) = shared(place) {
+            sum.add_free_side(row);
+        }
+    }
+    let serial = peak::serial();
+    for (place, sum) in sums.iter_mut().enumerate() {
+        if let Some(row) = shared(place) {
+            sum.add_allocation_side(row);
+            sum.at_peak = sum.at_peak.wrapping_add(row.bytes_at_peak(serial));
+            sum.copied_bytes += shared_copied(ContextId((first + place) as u32));
+        }
+    }
+    // The list is read again: threads that began meanwhile may have granted what was freed above.
+    for thread in registry.threads() {
+        thread.rows.for_each_in(pages.clone(), |index, row| {
+            if let Some(sum) = sums.get_mut(index - first) {
+                sum.add_allocation_side(row);
+                sum.at_peak = sum.at_peak.wrapping_add(thread.bytes_at_peak(row));
+            }
+        });
+    }
+}
+
 pub(crate) fn read_tables() -> Reading {
     let registry = Registry::lock();
     registry.fold_ended();
     let ended = epoch::end();
     let count = context::count() as usize;
     let mut sums = vec![Sum::default(); count];
-    let shared = |index: usize| thread::shared_row(ContextId(index as u32));
-    // All frees of all threads first, then all allocations: so no context's live figures come out below zero.
+    // PERF: so many contexts at a time that their rows of some threads are still in a cache when they are read for the second time.
+    for (chunk, sums) in sums.chunks_mut(CHUNK_PAGES * PAGE).enumerate() {
+        add_rows(&registry, chunk * CHUNK_PAGES, sums);
+    }
     for thread in registry.threads() {
-        thread.rows.for_each(|index, row| {
-            if let Some(sum) = sums.get_mut(index) {
-                sum.add_free_side(row);
-            }
-        });
-    }
-    for (index, sum) in sums.iter_mut().enumerate() {
-        if let Some(row) = shared(index) {
-            sum.add_free_side(row);
-        }
-    }
-    let serial = peak::serial();
-    for (index, sum) in sums.iter_mut().enumerate() {
-        if let Some(row) = shared(index) {
-            sum.add_allocation_side(row);
-            sum.at_peak = sum.at_peak.wrapping_add(row.bytes_at_peak(serial));
-            sum.copied_bytes += shared_copied(ContextId(index as u32));
-        }
-    }
-    // The list is read again: threads that began meanwhile may have granted what was freed above.
-    for thread in registry.threads() {
-        thread.rows.for_each(|index, row| {
-            if let Some(sum) = sums.get_mut(index) {
-                sum.add_allocation_side(row);
-                sum.at_peak = sum.at_peak.wrapping_add(thread.bytes_at_peak(row));
-            }
-        });
         thread.growth.for_each(|index, row| {
             if let Some(sum) = sums.get_mut(index) {
                 sum.copied_bytes += row.copied_bytes.read();

@@ -4,6 +4,7 @@
 //! as many rows as `PAGE`, and comes from the pool before it comes from the arena. Cost of `get`: one compare and two loads.
 
 use crate::record::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, zero_bytes};
+use core::ops::Range;
 use core::ptr::{self, NonNull};
 
 use super::arena;
@@ -148,13 +149,17 @@ impl<T: PageRow> Directory<T> {
     }
 
     /// Calls `each` for every row of every page.
-    pub(crate) fn for_each(&self, mut each: impl FnMut(usize, &'static T)) {
-        for number in 0..self.length.load(Ordering::Acquire) {
-            if self.page(number).is_some() {
-                for index in number * PAGE..(number + 1) * PAGE {
-                    if let Some(row) = self.get(index) {
-                        each(index, row);
-                    }
+    pub(crate) fn for_each(&self, each: impl FnMut(usize, &'static T)) {
+        self.for_each_in(0..self.length.load(Ordering::Acquire), each);
+    }
+
+    /// Calls `each` for every row of those of the pages that there are.
+    pub(crate) fn for_each_in(&self, pages: Range<usize>, mut each: impl FnMut(usize, &'static T)) {
+        for number in pages {
+            if let Some(page) = self.page(number) {
+                for place in 0..PAGE {
+                    // SAFETY: a page has PAGE rows and outlives every user of the directory: it is given back only by `drain`.
+                    each(number * PAGE + place, unsafe { page.add(place).as_ref() });
                 }
             }
         }
