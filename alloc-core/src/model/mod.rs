@@ -238,7 +238,7 @@ pub struct Context {
     pub older: Vec<EpochChange>,
     /// Samples behind the estimated part of `counters`; `None` when nothing was sampled.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub samples: Option<Samples>,
+    pub samples: Option<Box<Samples>>,
     /// Of the samples of earlier epochs, those that were freed in a later one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub older_samples: Vec<OlderSamples>,

@@ -45,7 +45,7 @@ impl Sums {
             );
         }
         if let Some(samples) = &context.samples {
-            sums.samples = *samples;
+            sums.samples = **samples;
         }
         for older in context
             .older_samples
