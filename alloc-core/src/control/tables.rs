@@ -76,7 +76,7 @@ pub(crate) struct Reading {
     pub(crate) nodes: Vec<ScopeNode>,
     pub(crate) peak_bytes: u64,
     pub(crate) untracked_frees: u64,
-    pub(super) growth: IdMap<u32, Growth>,
+    pub(crate) growth: IdMap<u32, Growth>,
     pub(super) samples: SampleReading,
 }
 

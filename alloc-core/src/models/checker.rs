@@ -94,14 +94,19 @@ struct Words<W> {
     words: RefCell<HashMap<usize, Rc<W>>>,
     /// Initial values of all that any execution has touched.
     touched: RefCell<HashMap<usize, u64>>,
+    exchanges: RefCell<Exchanges>,
     fault: Fault,
 }
+
+/// How often one value was exchanged for another, in all executions together.
+pub(super) type Exchanges = HashMap<(u64, u64), usize>;
 
 impl<W: Word> Words<W> {
     fn leaked(fault: Fault) -> &'static Self {
         Box::leak(Box::new(Self {
             words: RefCell::new(HashMap::new()),
             touched: RefCell::new(HashMap::new()),
+            exchanges: RefCell::new(HashMap::new()),
             fault,
         }))
     }
@@ -157,13 +162,25 @@ impl<W: Word> Model for Words<W> {
         } else {
             access
         };
+        let is_torn = match self.fault {
+            Fault::Torn => true,
+            Fault::TornIn(part) => part.contains(address),
+            _ => false,
+        };
         match access {
             Access::Load(ordering) => word.load(ordering),
             Access::Store(value, ordering) => {
+                if matches!(self.fault, Fault::HalvedIn(part) if part.contains(address)) {
+                    const LOWER: u64 = u32::MAX as u64;
+                    word.store(word.load(Ordering::Relaxed) & !LOWER | value & LOWER, ordering);
+                }
                 word.store(value, ordering);
                 0
             }
-            _ if self.fault == Fault::Torn => {
+            Access::Exchange(current, new, ..) if self.fault == (Fault::Unclaimed { from: current, to: new }) => {
+                word.load(Ordering::Acquire)
+            }
+            _ if is_torn => {
                 let now = word.load(Ordering::Acquire);
                 let next = after(access, now);
                 if next != now {
@@ -171,7 +188,13 @@ impl<W: Word> Model for Words<W> {
                 }
                 now
             }
-            Access::Exchange(current, new, success, failure) => word.exchange(current, new, success, failure),
+            Access::Exchange(current, new, success, failure) => {
+                let before = word.exchange(current, new, success, failure);
+                if before == current {
+                    *self.exchanges.borrow_mut().entry((current, new)).or_default() += 1;
+                }
+                before
+            }
             _ => word.change(access),
         }
     }
@@ -265,14 +288,16 @@ fn touched(
     touched
 }
 
-/// `count` random interleavings: half of them with few, late changes of thread, half with one at any step.
+/// `count` random interleavings: half of them with few, late changes of thread, half with one at any step. Says what was exchanged.
 pub(super) fn interleavings(
     fault: Fault,
     count: usize,
     begin: impl Fn() -> Vec<Thread> + Send + Sync + 'static,
     end: impl Fn() + Send + Sync + 'static,
-) {
-    explore(Words::<Step>::leaked(fault), count, begin, end);
+) -> Exchanges {
+    let words = Words::<Step>::leaked(fault);
+    explore(words, count, begin, end);
+    words.exchanges.take()
 }
 
 fn explore(

@@ -14,6 +14,8 @@
 
 mod checker;
 mod contexts;
+mod growth;
+mod handover;
 mod lost;
 mod pools;
 mod rules;
@@ -34,6 +36,25 @@ enum Fault {
     Unordered,
     /// Whatever reads and writes in one step does so in two.
     Torn,
+    /// The same, of what lies in this part of the memory.
+    TornIn(Part),
+    /// What is stored in this part of the memory is stored in two steps, the lower half first.
+    HalvedIn(Part),
+    /// Exchanges of this value for that one succeed, and change nothing.
+    Unclaimed {
+        from: u64,
+        to: u64,
+    },
+}
+
+/// A part of the memory: address and length in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Part(usize, usize);
+
+impl Part {
+    fn contains(self, address: usize) -> bool {
+        address.wrapping_sub(self.0) < self.1
+    }
 }
 
 static ALLOCATOR: TrackingAllocator = TrackingAllocator::new();
@@ -52,6 +73,14 @@ fn allocate(size: usize) -> usize {
 fn free(block: usize, size: usize) {
     // SAFETY: callers pass what `allocate` gave for the size, once.
     unsafe { ALLOCATOR.dealloc(std::ptr::with_exposed_provenance_mut(block), layout(size)) };
+}
+
+fn resize(block: usize, size: usize, new_size: usize) -> usize {
+    let block = std::ptr::with_exposed_provenance_mut(block);
+    // SAFETY: callers pass what `allocate` or this function gave for the size, once; the new size is not 0.
+    let resized = unsafe { ALLOCATOR.realloc(block, layout(size), new_size) };
+    assert!(!resized.is_null());
+    resized.expose_provenance()
 }
 
 /// Models share the tables of the process, so one runs at a time. Makes the tables.

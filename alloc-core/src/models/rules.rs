@@ -1,14 +1,11 @@
 //! The rule table: whatever others store and forget meanwhile, a rule is the one of its address.
-//!
-//! LIMIT: without a twin that has a planted fault. What could go wrong is a word that is read half old and half new; such a model's modules
-//! look changed, too, and are forgotten before the fault shows.
 #![forbid(unsafe_code)]
 #![cfg(stack_rules)]
 
 use std::sync::OnceLock;
 
 use super::checker::{interleavings, thread};
-use super::{Fault, alone, count};
+use super::{Fault, Part, alone, count};
 use crate::record::stack;
 
 /// Return addresses of one set of the table, more than it has ways, and their rules. They differ in the upper half of the table's words.
@@ -49,4 +46,11 @@ fn rules_are_those_of_their_address(fault: Fault, count: usize) {
 #[test]
 fn a_rule_is_the_one_of_its_address() {
     rules_are_those_of_their_address(Fault::None, count(40));
+}
+
+#[test]
+#[should_panic(expected = "wrong: the rule of another address")]
+fn rules_that_are_stored_in_halves_are_found_out() {
+    let (start, bytes) = stack::rule_memory();
+    rules_are_those_of_their_address(Fault::HalvedIn(Part(start, bytes)), 2000);
 }

@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use super::checker::{all_executions, interleavings, thread as boxed};
+use super::checker::{Exchanges, all_executions, interleavings, thread as boxed};
 use super::{Fault, allocate, alone, count, free};
 use crate::control::{Reading, Sum, read_tables};
 use crate::record::atomic::{AtomicU32, AtomicUsize, Ordering, spin_loop};
@@ -149,6 +149,70 @@ fn tables_changed_in_two_steps_are_found_out() {
     lives(Fault::Torn, 2000);
 }
 
+pub(super) static STAGE: AtomicU32 = AtomicU32::new(0);
+
+pub(super) fn wait_for(stage: u32) {
+    while STAGE.load(Ordering::Acquire) < stage {
+        spin_loop();
+    }
+}
+
+/// The registry is held from stage 1 on, on which a thread can end; it is asked to fold at stage 2.
+pub(super) fn fold_when_one_has_ended() {
+    let registry = thread::Registry::lock();
+    STAGE.store(1, Ordering::Release);
+    wait_for(2);
+    registry.fold_ended();
+}
+
+/// Whoever folds a state leaves it to others at the same time.
+pub(super) const UNCLAIMED: Fault = Fault::Unclaimed {
+    from: thread::ENDED as u64,
+    to: thread::FOLDED as u64,
+};
+
+/// A thread has ended while another one held the registry, which now folds its state, while a third begins and may go on with it as it is.
+fn folded_or_taken_over(fault: Fault, count: usize) -> Exchanges {
+    let _alone = alone();
+    let before = before();
+    interleavings(
+        fault,
+        count,
+        || {
+            vec![
+                boxed(fold_when_one_has_ended),
+                boxed(|| {
+                    wait_for(1);
+                    live([&OUTER]);
+                    STAGE.store(2, Ordering::Release);
+                }),
+                boxed(|| {
+                    wait_for(2);
+                    live([&INNER, &INNER]);
+                }),
+            ]
+        },
+        move || all_is_counted(before, 3),
+    )
+}
+
+#[test]
+fn an_ended_state_is_folded_or_taken_over() {
+    let exchanges = folded_or_taken_over(Fault::None, count(200));
+    for (to, what) in [(thread::FOLDED, "folded"), (thread::LIVE, "taken over as they were")] {
+        let change = (thread::ENDED.into(), to.into());
+        let times = exchanges.get(&change).copied().unwrap_or(0);
+        println!("ended states {what}: {times}");
+        assert!(times > 50, "{times} ended states were {what}");
+    }
+}
+
+#[test]
+#[should_panic(expected = "wrong")]
+fn folding_a_state_that_was_not_claimed_is_found_out() {
+    folded_or_taken_over(UNCLAIMED, 2000);
+}
+
 static ROWS: LazyLock<[Row; 2]> = LazyLock::new(Default::default);
 
 /// One thread grants a block and gives it to another, which frees it, while a third adds up their rows. All executions on weak memory.
@@ -193,14 +257,6 @@ fn a_free_is_never_seen_before_its_allocation() {
 #[should_panic(expected = "wrong")]
 fn counters_without_orderings_are_found_out() {
     handed_over(Fault::Unordered);
-}
-
-static STAGE: AtomicU32 = AtomicU32::new(0);
-
-fn wait_for(stage: u32) {
-    while STAGE.load(Ordering::Acquire) < stage {
-        spin_loop();
-    }
 }
 
 /// A call ends while another thread frees what it has allocated, and a snapshot ends an epoch.

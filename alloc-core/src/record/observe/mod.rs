@@ -22,6 +22,8 @@ mod table;
 use crate::record::atomic::{AtomicU8, Ordering};
 
 pub(crate) use self::pool::Handle;
+#[cfg(all(test, allocscope_model))]
+pub(crate) use self::pool::memory;
 pub(crate) use self::sums::{LoopRow, RECENT, rows};
 use super::counters::NodeRow;
 use super::thread::ThreadState;

@@ -10,7 +10,7 @@ use super::iteration::Iteration;
 use crate::record::index::Lazy;
 
 /// Iterations and windows that can be observed at once. LIMIT: with more at once, the others are not observed.
-const MAX: usize = 40;
+const MAX: usize = WINDOWS + if cfg!(allocscope_model) { 2 } else { 32 };
 /// Places of windows: one stays lent while its thread allocates nothing, and that must not keep iterations from being observed.
 /// LIMIT: with so many idle threads in a window, there are no others.
 const WINDOWS: usize = 8;
@@ -148,6 +148,12 @@ pub(super) fn give(handle: Handle) {
         word(handle.round(), RUNNING),
         word(handle.round(), FREE),
     );
+}
+
+/// Where the states are, and how many bytes, for models.
+#[cfg(all(test, allocscope_model))]
+pub(crate) fn memory() -> (usize, usize) {
+    (STATES.as_ptr().addr(), size_of_val(&STATES))
 }
 
 /// In a forked process: gives back what threads have that do not exist here. `is_ours` tells the calling thread's.

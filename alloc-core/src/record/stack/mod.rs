@@ -123,6 +123,12 @@ pub(crate) fn rule_parts(pc: usize) -> Option<(bool, usize, usize)> {
     rules::rule(pc).parts()
 }
 
+/// Where the rules are, and how many bytes, for models.
+#[cfg(all(test, allocscope_model, stack_rules))]
+pub(crate) fn rule_memory() -> (usize, usize) {
+    rules::memory()
+}
+
 /// What an unload does, for models.
 #[cfg(all(test, allocscope_model, stack_rules))]
 pub(crate) fn forget_modules() {

@@ -220,6 +220,12 @@ fn compute(pc: usize) -> Option<Rule> {
     })
 }
 
+/// For models.
+#[cfg(all(test, allocscope_model))]
+pub(super) fn memory() -> (usize, usize) {
+    (TABLE.as_ptr().addr(), size_of_val(&TABLE))
+}
+
 /// Forgets every rule.
 pub(super) fn clear() {
     for set in &TABLE {

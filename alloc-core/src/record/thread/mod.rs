@@ -154,10 +154,10 @@ pub(crate) struct ThreadState {
 }
 
 const UNUSED: u32 = 0;
-const LIVE: u32 = 1;
-const ENDED: u32 = 2;
+pub(crate) const LIVE: u32 = 1;
+pub(crate) const ENDED: u32 = 2;
 /// Ended, and its figures are being moved by whoever holds the registry.
-const FOLDED: u32 = 3;
+pub(crate) const FOLDED: u32 = 3;
 
 /// `own_bits` of a call that has no record yet.
 pub(crate) const LAZY_BITS: u64 = Birth::new(0, Stamp::LAZY).bits();
