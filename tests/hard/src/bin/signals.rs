@@ -6,7 +6,7 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 use std::ptr;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use alloc_core::{Mode, TrackingAllocator, scope};
@@ -16,15 +16,57 @@ use allocscope_tests::{check_sums, snapshot};
 #[global_allocator]
 static ALLOC: TrackingAllocator<Interruptible> = TrackingAllocator::with_inner(Interruptible);
 
-/// Hands out one mapping upwards, in one step. Blocks of a few sizes come back through lists that a handler never waits for.
+/// Hands out one mapping upwards, in one step. Blocks come back through lists, one for each power of two, that nobody waits for.
 struct Interruptible;
 
 static BASE: AtomicPtr<u8> = AtomicPtr::new(ptr::null_mut());
 static USED: AtomicUsize = AtomicUsize::new(0);
-/// Reserved, not used: blocks are not given back.
+/// Reserved, not used.
 const ROOM: usize = 1 << 40;
+/// The first free block of each size: its place in the mapping in the low bits (0: none), and above them how often the list has changed, so
+/// that nobody takes a block whose successor was read before it came back.
+static FREE: [AtomicU64; 41] = [const { AtomicU64::new(0) }; 41];
+const PLACE: u64 = ROOM as u64 - 1;
+const CHANGE: u64 = ROOM as u64;
 
-// SAFETY: every block is a part of the mapping that no other block has; nothing is freed.
+/// Blocks are as large as their alignment at least, and lie at multiples of their size.
+fn class(layout: Layout) -> usize {
+    layout.size().max(layout.align()).max(16).next_power_of_two().ilog2() as usize
+}
+
+/// Where a free block keeps its successor.
+fn successor(base: *mut u8, place: u64) -> &'static AtomicU64 {
+    // SAFETY: a block of the mapping, which stays; its first 8 bytes are aligned. Who reads while its next owner writes throws away what it has
+    // read.
+    unsafe { &*base.wrapping_add(place as usize).cast::<AtomicU64>() }
+}
+
+fn pop(base: *mut u8, class: usize) -> Option<u64> {
+    let mut first = FREE[class].load(Ordering::Acquire);
+    while first & PLACE != 0 {
+        let next = successor(base, first & PLACE).load(Ordering::Relaxed) & PLACE;
+        let changed = (first & !PLACE).wrapping_add(CHANGE) | next;
+        match FREE[class].compare_exchange(first, changed, Ordering::AcqRel, Ordering::Acquire) {
+            Ok(_) => return Some(first & PLACE),
+            Err(now) => first = now,
+        }
+    }
+    None
+}
+
+fn push(base: *mut u8, class: usize, place: u64) {
+    let mut first = FREE[class].load(Ordering::Relaxed);
+    loop {
+        successor(base, place).store(first & PLACE, Ordering::Relaxed);
+        let changed = (first & !PLACE).wrapping_add(CHANGE) | place;
+        match FREE[class].compare_exchange(first, changed, Ordering::AcqRel, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => first = now,
+        }
+    }
+}
+
+// SAFETY: every block is a part of the mapping that no other living block has.
 unsafe impl GlobalAlloc for Interruptible {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         let mut base = BASE.load(Ordering::Acquire);
@@ -38,14 +80,22 @@ unsafe impl GlobalAlloc for Interruptible {
             }
             BASE.store(base, Ordering::Release);
         }
-        let start = USED.fetch_add(layout.size() + layout.align(), Ordering::Relaxed);
-        if start > ROOM - (1 << 32) {
+        let class = class(layout);
+        let size = 1 << class;
+        let place = pop(base, class).unwrap_or_else(|| {
+            // A multiple of the size, and never 0.
+            let start = USED.fetch_add(2 * size, Ordering::Relaxed) + 1;
+            (base.wrapping_add(start).align_offset(size) + start) as u64
+        });
+        if place > ROOM as u64 - (1 << 32) {
             return ptr::null_mut();
         }
-        let room = base.wrapping_add(start);
-        room.wrapping_add(room.align_offset(layout.align()))
+        base.wrapping_add(place as usize)
     }
-    unsafe fn dealloc(&self, _: *mut u8, _: Layout) {}
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        let base = BASE.load(Ordering::Acquire);
+        push(base, class(layout), (block.addr() - base.addr()) as u64);
+    }
 }
 
 static HANDLED: AtomicI64 = AtomicI64::new(0);
