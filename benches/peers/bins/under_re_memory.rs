@@ -4,7 +4,8 @@
 use std::alloc::System;
 
 use allocscope_benches::child::{self, Counted, variant};
-use re_memory::{AccountingAllocator, TrackingOptions, accounting_allocator as accounting};
+use re_memory::AccountingAllocator;
+use re_memory::accounting_allocator::{self as accounting, TrackingOptions};
 
 #[global_allocator]
 static ALLOC: AccountingAllocator<System> = AccountingAllocator::new(System);
