@@ -5,7 +5,7 @@
 
 pub(crate) mod unwind;
 
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::{self, NonNull};
 
 /// Reserves `bytes` of zeroed, lazily backed memory that the process keeps until it ends.
@@ -37,6 +37,19 @@ pub(crate) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
 pub(crate) fn write_stderr(text: &[u8]) {
     // SAFETY: the pointer and the length describe `text`.
     let _ = unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+}
+
+/// Columns of the terminal that a descriptor is; `None` when it is none, or does not say.
+pub(crate) fn terminal_columns(descriptor: c_int) -> Option<u16> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the request writes one `winsize`, and the pointer is to one of our own; of no terminal the system refuses it.
+    let outcome = unsafe { libc::ioctl(descriptor, libc::TIOCGWINSZ, &raw mut size) };
+    (outcome == 0 && size.ws_col > 0).then_some(size.ws_col)
 }
 
 /// Ends the process at once, as a crash.
