@@ -126,6 +126,7 @@ mod tests {
             path: path.to_owned(),
             build_id: build_id.to_owned(),
             load_address,
+            code: None,
         }
     }
 

@@ -206,6 +206,8 @@ pub(crate) struct LoadedModule<'a> {
     pub(crate) range: core::ops::RangeInclusive<usize>,
     /// GNU build id; empty when there is none.
     pub(crate) build_id: &'a [u8],
+    /// The first segment that is run: its link-time address, where it is in the file, and its length.
+    pub(crate) code: Option<[u64; 3]>,
 }
 
 /// Calls `each` for every loaded module. Takes the loader's lock: for the read side only, never from inside an allocation.
@@ -243,6 +245,9 @@ pub(crate) fn for_each_module(mut each: impl FnMut(LoadedModule<'_>)) {
             .iter()
             .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0)
             .map(|load| (load_address.wrapping_add(load.p_vaddr as usize), load.p_memsz as usize));
+        let code = headers
+            .iter()
+            .find(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0);
         let notes = headers
             .iter()
             .filter(|header| header.p_type == libc::PT_NOTE)
@@ -268,6 +273,7 @@ pub(crate) fn for_each_module(mut each: impl FnMut(LoadedModule<'_>)) {
             load_address,
             range: start..=end,
             build_id: notes.flat_map(build_id_of).next().unwrap_or(&[]),
+            code: code.map(|header| [header.p_vaddr, header.p_offset, header.p_memsz].map(u64::from)),
         });
         0
     }
