@@ -58,7 +58,7 @@ impl Progress {
     fn line(&self) -> String {
         let how_far = match self.total {
             Some(total) => format!("{} %", (self.done * 100).checked_div(total).unwrap_or(0).min(100)),
-            None => format!("{} MiB", self.done * PIECE >> 20),
+            None => format!("{} MiB", (self.done * PIECE) >> 20),
         };
         format!("allocscope: {}, {how_far}", self.what)
     }
