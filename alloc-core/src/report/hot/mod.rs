@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use serde_json::{Value, json};
 
 pub(super) use self::text::{callers, text};
+use super::rank::in_short_lived;
 use super::sites::{Conduits, Enclosing, Folder};
 use super::units::fraction;
 use super::{REPORT_VERSION, Report, sampled};
@@ -22,6 +23,8 @@ pub(super) struct Row {
     pub(super) counters: Counters,
     /// What the report ranks by.
     pub(super) weight: u64,
+    /// Bytes in blocks that were freed before eight more allocations, estimated.
+    temporary: u64,
     /// Behind the estimated part of the counters.
     samples: Option<Samples>,
     contexts: usize,
@@ -67,7 +70,8 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
     let mut line_of: Vec<Option<usize>> = vec![None; snapshot.stacks.len()];
     let mut by_scope: HashMap<(usize, usize), u64> = HashMap::new();
     let weights = report.rank.weights(snapshot);
-    for (context, weight) in snapshot.contexts.iter().zip(weights) {
+    let temporary = in_short_lived(snapshot);
+    for ((context, weight), temporary) in snapshot.contexts.iter().zip(weights).zip(temporary) {
         let scope = place.get(&context.scope).copied().unwrap_or(0);
         let stack = context
             .stack
@@ -92,6 +96,7 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         row.contexts += 1;
         add_counters(&mut row.counters, &context.counters);
         row.weight = row.weight.wrapping_add(weight);
+        row.temporary = row.temporary.saturating_add(temporary);
         whole = whole.wrapping_add(weight);
         if let Some(samples) = &context.samples {
             row.samples.get_or_insert_default().add(samples);
@@ -173,6 +178,7 @@ pub(super) fn json(report: &Report<'_>) -> Value {
                 "function": line.function,
                 "collection": line.collection,
                 "counters": row.counters,
+                "temporary_bytes": row.temporary,
                 "estimates": sampled::json(row.samples.as_ref()),
                 "contexts": row.contexts,
                 "scopes": scopes,

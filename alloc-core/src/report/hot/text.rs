@@ -48,14 +48,8 @@ fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Resu
     let part = share(row.weight, table.whole);
     let place = line.place(report.options.base());
     writeln!(f)?;
-    writeln!(
-        f,
-        "{}",
-        fit(
-            &format!("Hottest: {place}, {part} {}", report.rank.of_all()),
-            report.options.width
-        )
-    )?;
+    let headline = format!("Hottest: {place}, {part} {}", report.rank.of_all());
+    f.write_str(&wrapped_to(&headline, 2, report.options.width))?;
     let what = match report.rank {
         Rank::Live => format!(
             "{} in {} live blocks",
@@ -75,11 +69,11 @@ fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Resu
     };
     let sentence = line.sentence();
     let separator = if sentence.is_empty() { "" } else { ": " };
-    writeln!(
-        f,
-        "{}",
-        fit(&format!("  {sentence}{separator}{what}"), report.options.width)
-    )
+    f.write_str(&wrapped_to(
+        &format!("  {sentence}{separator}{what}"),
+        4,
+        report.options.width,
+    ))
 }
 
 fn totals(report: &Report<'_>, f: &mut String) -> fmt::Result {
