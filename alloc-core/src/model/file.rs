@@ -85,7 +85,7 @@ impl Snapshot {
         read: Result<Self, serde_json::Error>,
         versioned: impl FnOnce() -> Option<Versioned>,
     ) -> Result<Self, Error> {
-        let snapshot = match read {
+        let mut snapshot = match read {
             Ok(snapshot) => snapshot,
             // A text that ends early is just that, and may be long to read again.
             Err(error) if error.is_eof() => return Err(Error::json(error)),
@@ -101,6 +101,10 @@ impl Snapshot {
             return Err(Error::version(u64::from(snapshot.schema_version), SCHEMA_VERSION));
         }
         snapshot.check().map_err(Error::content)?;
+        // They grew while their lengths were not known: up to half of their room is unused.
+        snapshot.contexts.shrink_to_fit();
+        snapshot.stacks.shrink_to_fit();
+        snapshot.frames.shrink_to_fit();
         Ok(snapshot)
     }
 
