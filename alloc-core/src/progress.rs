@@ -1,7 +1,7 @@
 //! What takes longer than a second says so on stderr, once a second, where a person reads along: stderr may as well be a file that a
 //! snapshot or a report is written to.
 //!
-//! Called by what reads debug information. Read side. Cost: a look at the clock every so many steps. Leaves out how long the rest
+//! Called by what reads debug information, names stacks, reads and writes files. Read side. Cost: a look at the clock every so many steps. Leaves out how long the rest
 //! will take.
 #![forbid(unsafe_code)]
 
@@ -13,16 +13,29 @@ const EVERY: Duration = Duration::from_secs(1);
 /// Steps between two looks at the clock: together far below a second.
 const STEPS: usize = 16;
 
+/// Bytes of a step where files are read or written.
+pub(crate) const PIECE: usize = 1 << 16;
+
 /// Counts steps towards a total.
 pub(crate) struct Progress {
     what: &'static str,
     done: usize,
-    total: usize,
+    /// `None` for pieces of a file whose length nobody knows yet.
+    total: Option<usize>,
     spoke: Instant,
 }
 
 impl Progress {
     pub(crate) fn new(what: &'static str, total: usize) -> Self {
+        Self::of(what, Some(total))
+    }
+
+    /// Counts pieces of a file that is being made.
+    pub(crate) fn of_pieces(what: &'static str) -> Self {
+        Self::of(what, None)
+    }
+
+    fn of(what: &'static str, total: Option<usize>) -> Self {
         Self {
             what,
             done: 0,
@@ -43,8 +56,11 @@ impl Progress {
     }
 
     fn line(&self) -> String {
-        let percent = (self.done * 100).checked_div(self.total).unwrap_or(0).min(100);
-        format!("allocscope: {}, {percent} %", self.what)
+        let how_far = match self.total {
+            Some(total) => format!("{} %", (self.done * 100).checked_div(total).unwrap_or(0).min(100)),
+            None => format!("{} MiB", (self.done * PIECE) >> 20),
+        };
+        format!("allocscope: {}, {how_far}", self.what)
     }
 }
 
@@ -57,5 +73,8 @@ mod tests {
         let mut progress = Progress::new("resolving addresses", 200);
         (0..130).for_each(|_| progress.step());
         assert_eq!(progress.line(), "allocscope: resolving addresses, 65 %");
+        let mut progress = Progress::of_pieces("writing a file");
+        (0..40).for_each(|_| progress.step());
+        assert_eq!(progress.line(), "allocscope: writing a file, 2 MiB");
     }
 }

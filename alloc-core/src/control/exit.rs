@@ -43,7 +43,8 @@ pub(crate) extern "C" fn at_exit() {
 
 fn write_report(path: &std::ffi::CStr, snapshot: &Snapshot) -> Result<(), Error> {
     if path.to_bytes() == b"-" {
-        sys::write_stderr(snapshot.report().to_string().as_bytes());
+        let report = snapshot.report().width_of(std::io::stderr());
+        sys::write_stderr(report.to_string().as_bytes());
         return Ok(());
     }
     let path = String::from_utf8_lossy(path.to_bytes()).into_owned();

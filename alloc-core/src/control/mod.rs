@@ -13,6 +13,7 @@ mod nodes;
 mod samples;
 mod stacks;
 mod tables;
+mod terminal;
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

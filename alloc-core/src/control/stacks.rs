@@ -4,7 +4,7 @@
 #![forbid(unsafe_code)]
 
 use super::ids::IdMap;
-use crate::model::{Frame, Module, Stack};
+use crate::model::{Code, Frame, Module, Stack};
 use crate::record::thread::NoFork;
 use crate::record::{context, sys};
 use crate::symbolize::identity;
@@ -24,7 +24,7 @@ pub(super) struct StackTable {
 }
 
 /// A module as snapshots have it. `name` is the loader's; it gives the executable none.
-fn describe(load_address: usize, name: &[u8], build_id: &[u8]) -> Module {
+fn describe(load_address: usize, name: &[u8], build_id: &[u8], code: Option<[u64; 3]>) -> Module {
     let path = if name.is_empty() {
         std::env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned())
     } else {
@@ -40,6 +40,11 @@ fn describe(load_address: usize, name: &[u8], build_id: &[u8]) -> Module {
         path,
         build_id: build_id.unwrap_or_default(),
         load_address: load_address as u64,
+        code: code.map(|[address, file_offset, bytes]| Code {
+            address,
+            file_offset,
+            bytes,
+        }),
     }
 }
 
@@ -54,13 +59,14 @@ impl StackTable {
                     module.load_address,
                     module.path.to_vec(),
                     module.build_id.to_vec(),
+                    module.code,
                 ));
             });
         }
         // Files are read only now, without the loader's lock.
         let mut modules: Vec<_> = loaded
             .into_iter()
-            .map(|(range, load_address, name, id)| (range, describe(load_address, &name, &id)))
+            .map(|(range, load_address, name, id, code)| (range, describe(load_address, &name, &id, code)))
             .collect();
         modules.sort_by_key(|(range, _)| *range.start());
         Self {

@@ -232,6 +232,14 @@ impl SnapshotDiff {
     }
 }
 
+/// Writes a file in the format that its name asks for, complete or not at all.
+#[cfg(feature = "export")]
+fn save(path: &Path, put: impl FnOnce(Format, &mut dyn Write) -> io::Result<()>) -> Result<(), Error> {
+    let format = Format::of_path(path);
+    format.check().map_err(|error| error.with_path(path))?;
+    inside_tracker(|| write_atomically(path, |out| put(format, out))).map_err(|error| Error::io("write", path, error))
+}
+
 #[cfg(feature = "export")]
 impl Export<'_> {
     /// What is measured, in formats that hold one figure for each stack; bytes granted by default. Chrome heap profiles hold live bytes
@@ -262,11 +270,7 @@ impl Export<'_> {
     /// [`Error::is_io`] when the file cannot be written; an older one is then left as it was. [`Error::is_not_built`] when the format is
     /// behind a feature that is off.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let path = path.as_ref();
-        let format = Format::of_path(path);
-        format.check().map_err(|error| error.with_path(path))?;
-        inside_tracker(|| write_atomically(path, |out| self.put(format, out)))
-            .map_err(|error| Error::io("write", path, error))
+        save(path.as_ref(), |format, out| self.put(format, out))
     }
 
     /// Writes any format to anything.
@@ -340,11 +344,7 @@ impl DiffExport<'_> {
     /// # Errors
     /// As [`Export::save`]; [`Error::is_io`], too, for a name that asks for a format that holds no differences.
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
-        let path = path.as_ref();
-        let format = Format::of_path(path);
-        format.check().map_err(|error| error.with_path(path))?;
-        inside_tracker(|| write_atomically(path, |out| self.put(format, out)))
-            .map_err(|error| Error::io("write", path, error))
+        save(path.as_ref(), |format, out| self.put(format, out))
     }
 
     fn put(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {

@@ -280,13 +280,18 @@ impl<'a> Builder<'a> {
             // Where the linker wrote no id, ours means nothing to other tools.
             let is_gnu = !module.build_id.is_empty() && module.build_id.bytes().all(|byte| byte.is_ascii_hexdigit());
             let build_id = self.text(if is_gnu { &module.build_id } else { "" });
-            let limit = module.load_address.saturating_add(limits[at]).saturating_add(1);
+            // To the byte, not to the page: `go tool pprof` takes the beginning for the link-time address of the code, others compute it from
+            // the place in the file, and to both of them this is right. Of a module without its code, all up to its last address.
+            let code = module.code.unwrap_or_default();
+            let end = code
+                .address
+                .saturating_add(code.bytes)
+                .max(limits[at].saturating_add(1));
             self.profile.mapping.push(Mapping {
                 id: at as u64 + 1,
-                memory_start: module.load_address,
-                // How far the module reaches is not recorded: as far as its addresses, in whole pages.
-                memory_limit: limit.checked_next_multiple_of(4096).unwrap_or(u64::MAX),
-                file_offset: 0,
+                memory_start: module.load_address.saturating_add(code.address),
+                memory_limit: module.load_address.saturating_add(end),
+                file_offset: code.file_offset,
                 filename,
                 build_id,
                 has_functions,

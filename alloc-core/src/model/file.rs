@@ -16,7 +16,7 @@ use serde::Deserialize;
 
 use super::{Error, SCHEMA_VERSION, ScopeNodeId, Snapshot};
 use crate::inside::inside_tracker;
-use crate::progress::Progress;
+use crate::progress::{PIECE, Progress};
 
 impl Snapshot {
     /// Writes the snapshot as JSON, complete or not at all: a reader never sees half a file.
@@ -85,7 +85,7 @@ impl Snapshot {
         read: Result<Self, serde_json::Error>,
         versioned: impl FnOnce() -> Option<Versioned>,
     ) -> Result<Self, Error> {
-        let snapshot = match read {
+        let mut snapshot = match read {
             Ok(snapshot) => snapshot,
             // A text that ends early is just that, and may be long to read again.
             Err(error) if error.is_eof() => return Err(Error::json(error)),
@@ -101,6 +101,10 @@ impl Snapshot {
             return Err(Error::version(u64::from(snapshot.schema_version), SCHEMA_VERSION));
         }
         snapshot.check().map_err(Error::content)?;
+        // They grew while their lengths were not known: up to half of their room is unused.
+        snapshot.contexts.shrink_to_fit();
+        snapshot.stacks.shrink_to_fit();
+        snapshot.frames.shrink_to_fit();
         Ok(snapshot)
     }
 
@@ -203,13 +207,11 @@ struct Pieces {
 }
 
 impl Pieces {
-    const SIZE: usize = 1 << 16;
-
     fn open(path: &Path) -> io::Result<Self> {
         let file = File::open(path)?;
-        let steps = file.metadata()?.len() as usize / Self::SIZE;
+        let steps = file.metadata()?.len() as usize / PIECE;
         Ok(Self {
-            file: BufReader::with_capacity(Self::SIZE, file),
+            file: BufReader::with_capacity(PIECE, file),
             progress: Progress::new("reading a snapshot", steps),
             since: 0,
         })
@@ -220,11 +222,35 @@ impl Read for Pieces {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.since += read;
-        if self.since >= Self::SIZE {
-            self.since -= Self::SIZE;
+        if self.since >= PIECE {
+            self.since -= PIECE;
             self.progress.step();
         }
         Ok(read)
+    }
+}
+
+/// A file that is written, which says how far it is when it takes long.
+struct Written {
+    file: BufWriter<File>,
+    progress: Progress,
+    /// Bytes written since the last step.
+    since: usize,
+}
+
+impl Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(bytes)?;
+        self.since += written;
+        while self.since >= PIECE {
+            self.since -= PIECE;
+            self.progress.step();
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
     }
 }
 
@@ -252,9 +278,13 @@ pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -
 
     let written = (|| {
         let file = File::options().write(true).create_new(true).open(&beside)?;
-        let mut out = BufWriter::with_capacity(1 << 16, file);
+        let mut out = Written {
+            file: BufWriter::with_capacity(PIECE, file),
+            progress: Progress::of_pieces("writing a file"),
+            since: 0,
+        };
         write(&mut out)?;
-        let file = out.into_inner().map_err(io::IntoInnerError::into_error)?;
+        let file = out.file.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
         drop(file);
         fs::rename(&beside, path)

@@ -73,6 +73,7 @@ pub(crate) fn module(path: &str, build_id: &str, load_address: u64) -> Module {
         path: path.to_owned(),
         build_id: build_id.to_owned(),
         load_address,
+        code: None,
     }
 }
 

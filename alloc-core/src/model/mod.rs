@@ -365,6 +365,21 @@ pub struct Module {
     pub build_id: String,
     /// Load address in this run.
     pub load_address: u64,
+    /// Its code; `None` where the loader does not say, and in files of earlier builds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+}
+
+/// The part of an executable or a library that is loaded to be run: what tools that read the file need to find an address in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
+pub struct Code {
+    /// Where it begins, as a link-time address: [`Module::load_address`] is to be added.
+    pub address: u64,
+    /// Where it begins in the file.
+    pub file_offset: u64,
+    /// How long it is.
+    pub bytes: u64,
 }
 
 impl Module {

@@ -6,7 +6,7 @@
 use std::fmt::{self, Write as _};
 
 use super::hot;
-use super::units::{WIDTH, bytes, count, fit, grouped, share, wrapped};
+use super::units::{WIDTH, bytes, count, fit, grouped, share, wrapped_to};
 use super::{Options, Rank, Report};
 use crate::budget::passes::{News, Written};
 use crate::budget::{Check, Limit, Metric, SiteUsage, Subject, Usage};
@@ -34,7 +34,7 @@ pub(crate) fn site_usages(snapshot: &Snapshot) -> Vec<SiteUsage> {
 }
 
 /// The functions of which calls were over their budgets.
-pub(super) fn exceeded(budgets: &[BudgetStats], f: &mut String) -> fmt::Result {
+pub(super) fn exceeded(budgets: &[BudgetStats], width: usize, f: &mut String) -> fmt::Result {
     if budgets.is_empty() {
         return Ok(());
     }
@@ -43,7 +43,7 @@ pub(super) fn exceeded(budgets: &[BudgetStats], f: &mut String) -> fmt::Result {
         let calls = if budget.calls_over == 1 { "call" } else { "calls" };
         let place = format!("{} ({}:{})", budget.name, budget.file, budget.line);
         let title = format!("  {place}: {} {calls} over", count(budget.calls_over));
-        writeln!(f, "{}", fit(&title, WIDTH))?;
+        writeln!(f, "{}", fit(&title, width))?;
         for (metric, limit, worst, figure) in [
             (
                 "allocations",
@@ -202,21 +202,23 @@ fn write_sites(f: &mut String, rank: Rank, snapshot: &Snapshot) -> fmt::Result {
         }
     }
     if let Some(note) = table.folder.note() {
-        f.write_str(&wrapped(note, 2))?;
+        f.write_str(&wrapped_to(note, 2, WIDTH))?;
     }
     Ok(())
 }
 
 fn write_news(f: &mut String, news: &News) -> fmt::Result {
     match news {
-        News::NoPass => f.write_str(&wrapped(
+        News::NoPass => f.write_str(&wrapped_to(
             "No pass of this check is recorded, so nothing can be said to be new; ALLOCSCOPE_RECORD=1 records those that \
              hold.",
             2,
+            WIDTH,
         )),
-        News::Unreadable(error) => f.write_str(&wrapped(
+        News::Unreadable(error) => f.write_str(&wrapped_to(
             &format!("The recorded pass cannot be read; record it again with ALLOCSCOPE_RECORD=1: {error}"),
             2,
+            WIDTH,
         )),
         News::Since(more) if more.is_empty() => writeln!(f, "NEW SINCE THE LAST RECORDED PASS: nothing"),
         News::Since(more) => {

@@ -9,7 +9,7 @@ use std::fmt::{self, Write as _};
 use serde_json::{Value, json};
 
 use super::sites::{Conduits, Enclosing, Folder, Line};
-use super::units::{WIDTH, bytes, count, duration, fit, fraction, share, signed_bytes, signed_count, wrapped};
+use super::units::{bytes, count, duration, fit, fraction, share, signed_bytes, signed_count, wrapped_to};
 use super::{DiffReport, REPORT_VERSION, sampled, scopes};
 use crate::model::{Change, Matching, ScopeDiff, SnapshotDiff, WindowSamples};
 
@@ -170,9 +170,9 @@ impl Table<'_> {
 pub(super) fn text(report: &DiffReport<'_>, f: &mut String) -> fmt::Result {
     let diff = report.diff;
     let table = table(report);
-    writeln!(f, "{}", fit(&title(diff), WIDTH))?;
+    writeln!(f, "{}", fit(&title(diff), report.options.width))?;
     headline(report, &table, f)?;
-    totals(diff, f)?;
+    totals(report, f)?;
     for &view in View::of(diff) {
         sites(report, &table, view, f)?;
     }
@@ -182,7 +182,7 @@ pub(super) fn text(report: &DiffReport<'_>, f: &mut String) -> fmt::Result {
         writeln!(f)?;
     }
     for note in notes {
-        f.write_str(&wrapped(&note, 2))?;
+        f.write_str(&wrapped_to(&note, 2, report.options.width))?;
     }
     Ok(())
 }
@@ -233,17 +233,21 @@ fn headline(report: &DiffReport<'_>, table: &Table<'_>, f: &mut String) -> fmt::
         writeln!(
             f,
             "{}",
-            fit(&format!("{place} {what}: {size} in {blocks} {unit}"), WIDTH)
+            fit(
+                &format!("{place} {what}: {size} in {blocks} {unit}"),
+                report.options.width
+            )
         )?;
         let sentence = line.sentence();
         if !sentence.is_empty() {
-            writeln!(f, "  {}", fit(&sentence, WIDTH - 2))?;
+            writeln!(f, "  {}", fit(&sentence, report.options.width - 2))?;
         }
     }
     Ok(())
 }
 
-fn totals(diff: &SnapshotDiff, f: &mut String) -> fmt::Result {
+fn totals(report: &DiffReport<'_>, f: &mut String) -> fmt::Result {
+    let diff = report.diff;
     let t = &diff.totals;
     writeln!(f, "\nWHOLE PROGRAM{:>15}{:>15}", "blocks", "bytes")?;
     let mut row = |name: &str, (blocks, bytes): (i64, i64), meaning: &str| {
@@ -276,7 +280,11 @@ fn totals(diff: &SnapshotDiff, f: &mut String) -> fmt::Result {
         row(name, (events, size), meaning)?;
     }
     if let Some(samples) = &diff.samples {
-        f.write_str(&wrapped(&format!("  {}", sampled::window(samples)), 4))?;
+        f.write_str(&wrapped_to(
+            &format!("  {}", sampled::window(samples)),
+            4,
+            report.options.width,
+        ))?;
     }
     let (before, after) = (diff.before.peak_bytes, diff.after.peak_bytes);
     writeln!(
@@ -307,7 +315,7 @@ fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut String)
     writeln!(f, "{line}")?;
     for (rank, row) in (1..).zip(&rows[..shown]) {
         let title = table.line(row).title(report.options.base());
-        writeln!(f, "{}", fit(&format!("{rank:>3}. {title}"), WIDTH))?;
+        writeln!(f, "{}", fit(&format!("{rank:>3}. {title}"), report.options.width))?;
         let (blocks, size) = view.figures(&row.change);
         let figures = [
             if shares {
@@ -339,7 +347,11 @@ fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut String)
             _ => writeln!(f, "{}", columns(figures))?,
         }
         if let Some(samples) = row.samples.filter(|_| sum.is_some_and(|sum| sum.is_enough())) {
-            f.write_str(&wrapped(&format!("     {}", sampled::window(&samples)), 7))?;
+            f.write_str(&wrapped_to(
+                &format!("     {}", sampled::window(&samples)),
+                7,
+                report.options.width,
+            ))?;
         }
     }
     if rows.len() > shown {
@@ -377,12 +389,13 @@ fn scope_table(report: &DiffReport<'_>, f: &mut String) -> fmt::Result {
         main.unsigned_abs()
     };
     let (rows, left_out) = scopes::tree(&parents, weight, report.options.top);
+    let columns = scopes::Table::new(report.options.width);
     let heads = if has_window {
         ["calls", "retained", "self", "churn", "self"]
     } else {
         ["calls", "live", "self", "bytes", "self"]
     };
-    writeln!(f, "\n{}", scopes::heading("SCOPES", heads))?;
+    writeln!(f, "\n{}", columns.heading("SCOPES", heads))?;
     let views = if has_window {
         [View::Retained, View::Churn]
     } else {
@@ -410,8 +423,8 @@ fn scope_table(report: &DiffReport<'_>, f: &mut String) -> fmt::Result {
             show(views[1], &node.inclusive),
             show(views[1], &node.own),
         ];
-        let name = scopes::label((row.at > 0).then_some(&node.name), row.depth);
-        writeln!(f, "{}", scopes::line(&name, figures))?;
+        let name = columns.label((row.at > 0).then_some(&node.name), row.depth);
+        writeln!(f, "{}", columns.line(&name, figures))?;
     }
     if left_out > 0 {
         writeln!(f, "  lighter scopes not shown: {}", count(left_out as u64))?;

@@ -1,11 +1,12 @@
 //! Reports for people, and the same data as JSON.
 //!
 //! Called by the user through `Snapshot::report` and `SnapshotDiff::report`, and by `control` at exit. Read side.
-//! Invariants: text is at most 80 columns wide, without colour, and the same data always gives the same text; the line
+//! Invariants: text is at most as wide as it is told to be, without colour, and the same data always gives the same text; the line
 //! that matters most comes first. Cost: linear in contexts and frames, a sort of the sites. Leaves out exports for other
 //! tools, and resolving addresses: call `Snapshot::resolve` first.
 #![forbid(unsafe_code)]
 
+mod background;
 mod budget;
 mod diff;
 mod histograms;
@@ -23,6 +24,7 @@ use std::fmt;
 
 use serde_json::Value;
 
+pub use background::{Background, background};
 pub(crate) use budget::{Explained, explain, site_usages, stack_lines};
 pub use histograms::Histograms;
 #[cfg(feature = "html")]
@@ -85,7 +87,7 @@ struct Options {
     own: Own,
     /// Directory that paths are shown relative to.
     base: Option<String>,
-    /// Columns of call trees and roll-ups.
+    /// Columns of the text.
     width: usize,
 }
 
@@ -176,8 +178,8 @@ impl Report<'_> {
         self
     }
 
-    /// Columns that [call trees](Self::tree) and [roll-ups](Self::by) may use: at least 80, which is the default. The report itself is
-    /// always 80 columns wide.
+    /// Columns that the text may use, that of [call trees](Self::tree) and [roll-ups](Self::by), too: at least 80, which is the default.
+    /// Names that are longer are cut in the middle. [`width_of`](Self::width_of) asks a terminal.
     #[must_use]
     pub fn width(mut self, columns: usize) -> Self {
         self.options.width = columns.max(units::WIDTH);
@@ -214,6 +216,13 @@ impl DiffReport<'_> {
     #[must_use]
     pub fn relative_to(mut self, directory: impl Into<String>) -> Self {
         self.options.base = Some(directory.into());
+        self
+    }
+
+    /// Columns that the text may use, as [`Report::width`].
+    #[must_use]
+    pub fn width(mut self, columns: usize) -> Self {
+        self.options.width = columns.max(units::WIDTH);
         self
     }
 

@@ -1,14 +1,11 @@
-//! The scope tree in the order and shape it is printed.
+//! The scope tree in the order and shape it is printed, and the table that it is printed in.
 //!
 //! Called by both reports. Read side. Chooses the heaviest scopes, keeps whatever they run inside, and yields them depth
 //! first, heaviest first. Cost: a sort; no recursion, so a deep tree is harmless.
 #![forbid(unsafe_code)]
 
-use super::units::fit;
+use super::units::{WIDTH, fit};
 use crate::symbolize::short_function;
-
-/// Width of the column that holds the tree.
-pub(super) const NAME: usize = 22;
 
 /// One printed scope.
 pub(super) struct Row {
@@ -57,14 +54,46 @@ pub(super) fn tree(parents: &[Option<usize>], weight: impl Fn(usize) -> u64, top
     (rows, left_out)
 }
 
-/// A scope's name, or that of the root, indented by its depth, in exactly [`NAME`] columns.
-pub(super) fn label(name: Option<&String>, depth: usize) -> String {
-    /// Deeper scopes are indented no further: the name must stay readable.
-    const MAX_INDENT: usize = 10;
-    let indent = (depth * 2).min(MAX_INDENT);
-    let name = name.map_or_else(|| "whole program".to_owned(), |name| short_scope(name));
-    let name = fit(&name, NAME - indent);
-    format!("{:indent$}{name:width$}", "", width = NAME - indent)
+/// The table of scopes: a column of names, which is as wide as the report lets it be, and five of figures.
+pub(super) struct Table {
+    /// Columns of the names.
+    name: usize,
+}
+
+impl Table {
+    /// Columns that five figures take.
+    const FIGURES: usize = 58;
+    /// Wider than this, a name is too far from its figures to be read with them.
+    const MOST: usize = 60;
+
+    /// The table in a report of so many columns.
+    pub(super) fn new(width: usize) -> Self {
+        let name = width.max(WIDTH) - Self::FIGURES;
+        Self {
+            name: name.min(Self::MOST),
+        }
+    }
+
+    /// A scope's name, or that of the root, indented by its depth, in exactly the width of its column.
+    pub(super) fn label(&self, name: Option<&String>, depth: usize) -> String {
+        /// Deeper scopes are indented no further: the name must stay readable.
+        const MAX_INDENT: usize = 10;
+        let indent = (depth * 2).min(MAX_INDENT);
+        let room = self.name - indent;
+        let name = name.map_or_else(|| "whole program".to_owned(), |name| short_scope(name));
+        format!("{:indent$}{:room$}", "", fit(&name, room))
+    }
+
+    /// A line: the name and its figures.
+    pub(super) fn line(&self, name: &str, figures: [String; 5]) -> String {
+        let [a, b, c, d, e] = figures;
+        format!("{name:<0$}{a:>10}{b:>12}{c:>12}{d:>12}{e:>12}", self.name)
+    }
+
+    /// The line above the figures.
+    pub(super) fn heading(&self, title: &str, heads: [&str; 5]) -> String {
+        self.line(title, heads.map(str::to_owned))
+    }
 }
 
 /// `handler > check_fraud`, with the ancestors as far as they fit.
@@ -83,17 +112,6 @@ pub(super) fn path(names: &[&str], width: usize) -> String {
         out = longer;
     }
     fit(&out, width)
-}
-
-/// A line of a scope table: the name and five figures, 80 columns.
-pub(super) fn line(name: &str, figures: [String; 5]) -> String {
-    let [a, b, c, d, e] = figures;
-    format!("{name:<NAME$}{a:>10}{b:>12}{c:>12}{d:>12}{e:>12}")
-}
-
-/// The line above the figures.
-pub(super) fn heading(title: &str, heads: [&str; 5]) -> String {
-    line(title, heads.map(str::to_owned))
 }
 
 /// Default names are whole paths; given names are left as they are.
@@ -125,16 +143,23 @@ mod tests {
         let parents: Vec<Option<usize>> = (0..200_000_usize).map(|at| at.checked_sub(1)).collect();
         let (rows, left_out) = tree(&parents, |_| 1, 200_000);
         assert_eq!((rows.len(), left_out), (200_000, 0));
-        assert_eq!(label(None, rows[199_999].depth).len(), NAME);
+        assert_eq!(Table::new(80).label(None, rows[199_999].depth).len(), 22);
     }
 
     #[test]
     fn labels_and_paths_fit() {
+        let (narrow, wide) = (Table::new(80), Table::new(500));
         assert_eq!(
-            label(Some(&"shop::fraud::check".to_owned()), 1),
+            narrow.label(Some(&"shop::fraud::check".to_owned()), 1),
             "  fraud::check        "
         );
-        assert_eq!(label(Some(&"x".repeat(99)), 2).len(), NAME);
+        let long = "x".repeat(99);
+        assert_eq!(
+            [&narrow, &wide].map(|table| table.label(Some(&long), 2).len()),
+            [22, 60]
+        );
+        let figures = ["1", "2", "3", "4", "5"].map(str::to_owned);
+        assert_eq!(wide.line(&wide.label(None, 0), figures).len(), 118);
         assert_eq!(path(&["a::b::handler", "check"], 30), "b::handler > check");
         assert_eq!(path(&["a::b::handler", "check"], 12), "check");
     }

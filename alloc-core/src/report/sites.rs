@@ -285,11 +285,12 @@ impl<'a> Folder<'a> {
     }
 
     /// The frame that a person would look at: the first own one; else the first of a dependency; else the first that
-    /// has a name at all.
+    /// has a name at all, outside of the collection that is built.
     fn own_frame(&self, stack: &[u32]) -> Option<(usize, At)> {
         let mut conduit = None;
         let mut second = None;
         let mut third = None;
+        let mut inside = None;
         for (position, (at, symbol, origin)) in self.walk(stack).enumerate() {
             match origin {
                 Origin::User if self.conduits == Conduits::PassedThrough && is_conduit(symbol) => {
@@ -297,15 +298,18 @@ impl<'a> Folder<'a> {
                 }
                 Origin::User => return Some((position, at)),
                 Origin::Dependency => second = second.or(Some((position, at))),
+                Origin::Std if self.collections[at.0 as usize][at.1 as usize] => {
+                    (third, inside) = (None, third.or(inside))
+                }
                 Origin::Std | Origin::Unknown => third = third.or(Some((position, at))),
                 Origin::Tracker => {}
             }
         }
         // Where the innermost address is a mystery, it says more than the C library's `start_thread`.
         let innermost = stack.first().and_then(|&frame| self.frames.get(frame as usize));
-        conduit
-            .or(second)
-            .or(third.filter(|_| innermost.is_some_and(|frame| !frame.symbols.is_empty())))
+        conduit.or(second).or(third
+            .or(inside)
+            .filter(|_| innermost.is_some_and(|frame| !frame.symbols.is_empty())))
     }
 
     fn function<'s>(

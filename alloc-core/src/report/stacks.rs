@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 
 use crate::model::{Frame, Module, ScopeNode, ScopeNodeId, Snapshot, Symbol};
+use crate::progress::Progress;
 use crate::symbolize::{
     Origin, Own, belongs_to_collection, collection_kind, deciding_frame, enclosing_function, qualified_function,
     short_path, without_generics,
@@ -264,8 +265,10 @@ fn address(frame: &Frame, modules: &[Module]) -> String {
 pub(crate) fn of_contexts(namer: &mut Namer<'_>, snapshot: &Snapshot) -> Vec<Vec<u32>> {
     let mut known: Vec<Option<Vec<u32>>> = vec![None; snapshot.stacks.len()];
     let contexts = snapshot.contexts.iter();
+    let mut progress = Progress::new("naming call stacks", contexts.len());
     contexts
         .map(|context| {
+            progress.step();
             let stack = context.stack.map(|stack| stack as usize);
             match stack.and_then(|at| Some((at, snapshot.stacks.get(at)?))) {
                 Some((at, stack)) => known[at].get_or_insert_with(|| namer.stack(&stack.frames)).clone(),

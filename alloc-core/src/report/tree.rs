@@ -111,8 +111,8 @@ fn write(call_tree: &CallTree<'_>, f: &mut String) -> fmt::Result {
 
     let mut source = Source::default();
     let mut left_out = 0_u64;
-    let mut pending: Vec<(u32, usize)> = vec![(0, 0)];
-    while let Some((at, depth)) = pending.pop() {
+    let mut pending: Vec<(u32, usize, bool)> = vec![(0, 0, false)];
+    while let Some((at, depth, is_alone)) = pending.pop() {
         let node = &tree.nodes[at as usize];
         if at > 0 {
             line(
@@ -130,9 +130,15 @@ fn write(call_tree: &CallTree<'_>, f: &mut String) -> fmt::Result {
         let is_shown = |&child: &u32| sums[child as usize] as f64 >= call_tree.least_share * whole as f64;
         let shown = children.iter().take_while(|child| is_shown(child)).count();
         left_out += (children.len() - shown) as u64;
-        // A single child is no branch: it stands below without another step to the right.
-        let step = usize::from(at > 0 && children.len() > 1);
-        pending.extend(children[..shown].iter().rev().map(|&child| (child, depth + step)));
+        // The only child of an only child is no branch: it stands below without another step to the right.
+        let is_branch = children.len() > 1;
+        let step = usize::from(at > 0 && (is_branch || !is_alone));
+        pending.extend(
+            children[..shown]
+                .iter()
+                .rev()
+                .map(|&child| (child, depth + step, !is_branch)),
+        );
     }
     if left_out > 0 {
         let least = 100.0 * call_tree.least_share;

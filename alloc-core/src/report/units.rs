@@ -1,10 +1,10 @@
 //! Figures and lines as people read them.
 //!
 //! Called by the text reports and by `findings`. Read side; pure functions. Invariant: a formatted figure is at most 11 characters wide
-//! with its sign, and a line at most [`WIDTH`]. Leaves out colour and terminals: the text is the same everywhere.
+//! with its sign, and a line no longer than it is told to be. Leaves out colour and terminals: the text is the same everywhere.
 #![forbid(unsafe_code)]
 
-/// Columns of a report.
+/// Columns of a report unless told otherwise, and at least: what the figures of a row take.
 pub(super) const WIDTH: usize = 80;
 
 /// `12,345`; from a thousand million on `12.3 G`.
@@ -103,23 +103,24 @@ pub(crate) fn duration(ms: u64) -> String {
     }
 }
 
-/// The text cut to `width` characters; what would disturb a terminal is replaced.
+/// The text in at most `width` characters, cut in the middle: names differ at both ends, the file in front and the type behind. What would
+/// disturb a terminal is replaced.
 pub(crate) fn fit(text: &str, width: usize) -> String {
+    const CUT: &str = "...";
     let clean = |c: char| if c.is_control() { '?' } else { c };
-    if text.chars().count() <= width {
+    let length = text.chars().count();
+    if length <= width {
         return text.chars().map(clean).collect();
     }
-    let mut out: String = text.chars().take(width.saturating_sub(3)).map(clean).collect();
-    out.push_str("...");
+    let room = width.saturating_sub(CUT.len());
+    let tail = room / 2;
+    let mut out: String = text.chars().take(room - tail).map(clean).collect();
+    out.push_str(CUT);
+    out.extend(text.chars().skip(length - tail).map(clean));
     out
 }
 
-/// A paragraph broken into lines that fit; the first keeps the spaces it begins with, the others are indented.
-pub(super) fn wrapped(text: &str, indent: usize) -> String {
-    wrapped_to(text, indent, WIDTH)
-}
-
-/// [`wrapped`] to lines of any width.
+/// A paragraph broken into lines of at most `width` characters; the first keeps the spaces it begins with, the others are indented.
 pub(crate) fn wrapped_to(text: &str, indent: usize, width: usize) -> String {
     let start = text.len() - text.trim_start_matches(' ').len();
     let mut out = " ".repeat(start);
@@ -192,13 +193,17 @@ mod tests {
     #[test]
     fn text_fits() {
         assert_eq!(fit("short", 5), "short");
-        assert_eq!(fit("longer", 5), "lo...");
+        assert_eq!(fit("longer", 5), "l...r");
+        assert_eq!(
+            fit("src/a/long/path.rs:58  check  Vec<u64>", 22),
+            "src/a/long... Vec<u64>"
+        );
         assert_eq!(fit("a\nb\u{1b}c", 9), "a?b?c");
         let text = "word ".repeat(40);
-        let lines = wrapped(&text, 4);
+        let lines = wrapped_to(&text, 4, WIDTH);
         assert!(lines.lines().all(|line| line.chars().count() <= WIDTH));
         assert!(lines.lines().skip(1).all(|line| line.starts_with("    word")));
         assert_eq!(lines.split_whitespace().count(), 40);
-        assert_eq!(wrapped("  a b", 4), "  a b\n");
+        assert_eq!(wrapped_to("  a b", 4, WIDTH), "  a b\n");
     }
 }

@@ -42,6 +42,7 @@ fn modules_of(maps: &str, executable: &str) -> Vec<Module> {
             path,
             build_id,
             load_address: start.wrapping_sub(elf.first_address),
+            code: None,
         });
     }
     modules

@@ -39,7 +39,8 @@ impl Snapshot {
     ///
     /// # Overhead
     /// Reads the debug information of every module involved: tens of milliseconds, and tens of megabytes for that time, given back at the end. The
-    /// thread is busy meanwhile: in async programs this belongs into `spawn_blocking`, or onto another machine.
+    /// thread is busy meanwhile: in async programs this belongs onto a thread of its own
+    /// ([`report::background`](crate::report::background)), or onto another machine.
     pub fn resolve(&mut self) {
         inside_tracker(|| resolve(self));
     }
@@ -126,6 +127,7 @@ mod tests {
             path: path.to_owned(),
             build_id: build_id.to_owned(),
             load_address,
+            code: None,
         }
     }
 

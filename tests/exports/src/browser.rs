@@ -1,6 +1,7 @@
 //! A headless Chromium, driven over its debugging pipe: open a page, click, evaluate, look.
 //!
-//! Two named pipes stand for the descriptors 3 and 4 that the browser speaks on, so no port is opened and no other program is needed.
+//! Two named pipes stand for the descriptors 3 and 4 that the browser speaks on, so no other program is needed; a port is opened only for its
+//! own developer tools, which it serves there.
 #![forbid(unsafe_code)]
 
 use std::fs::{File, OpenOptions};
@@ -36,17 +37,51 @@ impl Browser {
     /// # Panics
     /// When it is installed and does not answer.
     pub fn start(scratch: &Path) -> Option<Self> {
+        Self::launch(scratch, &[])
+    }
+
+    /// Starts one that serves its developer tools, and inspects a page of it with them: this browser's page are then those tools.
+    ///
+    /// # Panics
+    /// As [`start`](Self::start).
+    pub fn start_developer_tools(scratch: &Path) -> Option<Self> {
+        let port = ["--remote-debugging-port=0", "--remote-allow-origins=*"];
+        let mut browser = Self::launch(scratch, &port)?;
+        let file = browser.directory.join("profile/DevToolsActivePort");
+        let until = Instant::now() + PATIENCE;
+        let port = loop {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if let Some((port, _)) = text.split_once('\n') {
+                break port.to_owned();
+            }
+            assert!(Instant::now() < until, "the browser opened no port");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        // To the browser itself, not to its page.
+        let session = std::mem::take(&mut browser.session);
+        let inspected = browser.ask("Target.createTarget", json!({ "url": "about:blank" }));
+        browser.session = session;
+        let inspected = inspected["targetId"].as_str().expect("a page").to_owned();
+        let host = format!("127.0.0.1:{port}");
+        browser.open_url(&format!(
+            "http://{host}/devtools/inspector.html?ws={host}/devtools/page/{inspected}"
+        ));
+        Some(browser)
+    }
+
+    fn launch(scratch: &Path, more: &[&str]) -> Option<Self> {
         let chromium = tool(&["chromium", "chromium-browser", "google-chrome"], "chromium")?;
         let directory = scratch.join("browser");
         std::fs::create_dir_all(&directory).expect("the build directory can be written");
         let (to, from) = (directory.join("to"), directory.join("from"));
         run(Command::new("mkfifo").arg(&to).arg(&from));
-        let script = r#"exec "$1" --headless=new --no-sandbox --disable-dev-shm-usage --no-first-run --disable-background-networking \
+        let script = r#"chromium=$1 profile=$2 to=$3 from=$4; shift 4; exec "$chromium" --headless=new --no-sandbox --disable-dev-shm-usage --no-first-run --disable-background-networking \
             --disable-component-update --use-angle=swiftshader --enable-unsafe-swiftshader --window-size=1200,900 \
-            --remote-debugging-pipe --user-data-dir="$2" about:blank 3<"$3" 4>"$4""#;
+            --remote-debugging-pipe --user-data-dir="$profile" "$@" about:blank 3<"$to" 4>"$from""#;
         let process = Command::new("sh")
             .args(["-c", script, "sh"])
             .args([chromium.as_path(), &directory.join("profile"), &to, &from])
+            .args(more)
             .stdout(Stdio::null())
             .stderr(File::create(directory.join("stderr")).expect("a file"))
             .spawn()
@@ -184,6 +219,51 @@ impl Browser {
                 );
             }
             std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+
+    /// All text on the page, also of the elements that hide what they are made of; a line for each piece.
+    pub fn whole_text(&mut self) -> String {
+        self.text(
+            r"(() => {
+              const pieces = [];
+              const walk = node => {
+                if (node.nodeType === 3 && node.textContent.trim()) pieces.push(node.textContent.trim());
+                if (node.shadowRoot) walk(node.shadowRoot);
+                for (const child of node.childNodes) if (!['STYLE', 'SCRIPT'].includes(child.tagName)) walk(child);
+              };
+              walk(document.body);
+              return pieces.join('\n');
+            })()",
+        )
+    }
+
+    /// Presses and releases the mouse on the element around a text, wherever on the page.
+    ///
+    /// # Panics
+    /// When there is no such text.
+    pub fn click_text(&mut self, text: &str) {
+        let place = self.value(&format!(
+            r"(() => {{
+              let found;
+              const walk = node => {{
+                if (node.nodeType === 3 && node.textContent.trim() === {}) found = node.parentElement;
+                if (node.shadowRoot) walk(node.shadowRoot);
+                node.childNodes.forEach(walk);
+              }};
+              walk(document.body);
+              if (!found) return null;
+              const box = found.getBoundingClientRect();
+              return [box.x + box.width / 2, box.y + box.height / 2];
+            }})()",
+            json!(text)
+        ));
+        assert!(!place.is_null(), "no {text} on the page");
+        for kind in ["mousePressed", "mouseReleased"] {
+            self.ask(
+                "Input.dispatchMouseEvent",
+                json!({ "type": kind, "x": place[0], "y": place[1], "button": "left", "clickCount": 1 }),
+            );
         }
     }
 

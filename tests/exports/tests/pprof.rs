@@ -1,9 +1,10 @@
 //! `go tool pprof` reads the profiles: all sample types, labels, lines, inlined functions; and those without symbols.
 
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use alloc_core::Snapshot;
-use allocscope_tests_exports::{Files, printed, tool};
+use allocscope_tests_exports::{Files, printed, run, tool};
 
 fn files() -> Files {
     Files::of(env!("CARGO_BIN_EXE_exporter"), env!("CARGO_TARGET_TMPDIR"))
@@ -116,9 +117,78 @@ fn pprof_reads_a_profile_of_addresses_and_names_them_with_the_binary() {
             totals.live_bytes
         ]
     );
-    assert!(!raw.contains("exporter::check M"), "{raw}");
-    let mappings = raw.split("Mappings\n").nth(1).expect("mappings");
-    assert!(mappings.contains("exporter"), "{mappings}");
+    // No location has a line, and none of the program's modules passes for named.
+    assert!(!raw.contains("exporter.rs:") && !raw.contains("[FN]"), "{raw}");
+
+    // The tool finds the binary by the path in the profile, and reads its debug information itself.
+    let named = pprof(&go, &files, &["-raw"], "addresses.pb.gz");
+    let expected = pprof(&go, &files, &["-raw", "-symbolize=none"], "heap.pb.gz");
+    let (expected, found) = (places(&expected), places(&named));
+    assert!(expected.len() > 20, "{expected:?}");
+    for (address, place) in expected {
+        // A later Go writes the column behind the line.
+        let is_there = |found: &&&str| found.starts_with(place.trim_end_matches(":0"));
+        assert!(
+            found.get(address).filter(is_there).is_some(),
+            "{address} is {place}, found {:?}",
+            found.get(address)
+        );
+    }
+    for function in ["check", "main", "write_log", "reserve_rehash"] {
+        let names = |line: &str| line.split(' ').any(|word| word == function);
+        assert!(named.lines().any(names), "no {function} in\n{named}");
+    }
+}
+
+#[test]
+fn pprof_names_the_addresses_of_a_stripped_binary_with_the_one_that_was_not_stripped() {
+    let Some(go) = tool(&["go"], "golang-go") else { return };
+    let Some(strip) = tool(&["strip"], "binutils") else {
+        return;
+    };
+    let exporter = env!("CARGO_BIN_EXE_exporter");
+    let files = files();
+    let stripped = files.path("stripped");
+    run(Command::new(strip)
+        .arg("--strip-all")
+        .arg("-o")
+        .arg(&stripped)
+        .arg(exporter));
+    run(Command::new(&stripped).arg(files.directory()));
+    let bare = pprof(&go, &files, &["-raw"], "addresses.pb.gz");
+    assert!(!bare.contains("exporter.rs:"), "{bare}");
+    let top = ["-top", "-cum", "-sample_index=alloc_space"];
+    let named = pprof(&go, &files, &[&top[..], &[exporter]].concat(), "addresses.pb.gz");
+    let row = named.lines().find(|line| line.ends_with(" check")).expect(&named);
+    // 600 calls, each with the list of rules and two boxes: what the function granted with all that it calls.
+    let granted: f64 = row
+        .split_whitespace()
+        .nth(3)
+        .unwrap()
+        .trim_end_matches("kB")
+        .parse()
+        .unwrap();
+    assert!(
+        (granted * 1024.0 - 600.0 * (200.0 * 8.0 + 8.0)).abs() < 1024.0,
+        "{named}"
+    );
+}
+
+/// The place that each address has in a profile: file and line of the innermost function.
+fn places(raw: &str) -> BTreeMap<&str, &str> {
+    let locations = raw.split("Locations\n").nth(1).expect("locations");
+    let locations = locations.split("Mappings\n").next().expect("mappings follow");
+    // `1: 0x55b2 M=1 check /home/me/exporter.rs:33 s=0`, and further lines for what it is inlined into.
+    let place = |line| {
+        let line: &str = line;
+        let address = line.split_whitespace().nth(1).filter(|word| word.starts_with("0x"))?;
+        let is_place = |word: &&str| {
+            word.rsplit_once(".rs:")
+                .is_some_and(|(_, line)| line.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        Some((address, line.split_whitespace().find(is_place)?))
+    };
+    locations.lines().filter_map(place).collect()
 }
 
 #[test]

@@ -15,6 +15,7 @@ function bytes(n) {
   while (size >= 1023.95 && unit < units.length - 1) { size /= 1024; unit += 1; }
   return (n < 0 ? '-' : '') + (unit === 0 ? String(Math.round(size)) : size.toFixed(1)) + ' ' + units[unit];
 }
+const counted = (n, what) => count(n) + ' ' + what + (n === 1 ? '' : 's');
 const signed = (n, format) => (n > 0 ? '+' : '') + format(n);
 const percent = part => (100 * part).toFixed(1) + ' %';
 function duration(ms) {
@@ -93,7 +94,7 @@ function table(name, columns, rows, details) {
     return element;
   }
   fill();
-  return make('div', {}, make('div', { class: 'tools' }, search, status, more),
+  return make('div', {}, make('div', { class: 'tools' }, columns.some(column => column.text) ? search : null, status, more),
     make('div', { class: 'scroll' }, make('table', {}, make('thead', {}, make('tr', {}, ...heads)), body)));
 }
 
@@ -115,18 +116,21 @@ page('summary', 'Summary', () => {
   const totals = report.totals;
   const card = (title, value, note) => make('div', { class: 'card' }, title, make('b', {}, value), make('span', { class: 'faint' }, note));
   const parts = [make('div', { class: 'cards' },
-    card('Live now', bytes(totals.live_bytes), count(totals.live_blocks) + ' blocks'),
+    card('Live now', bytes(totals.live_bytes), counted(totals.live_blocks, 'block')),
     card('Peak', bytes(report.peak_bytes), 'largest live bytes'),
-    card('Granted', bytes(totals.total_bytes), count(totals.total_allocations) + ' allocations'),
-    card('Freed', bytes(totals.freed_bytes), count(totals.total_frees) + ' frees'),
-    card('Copied', bytes(totals.copied_bytes), count(totals.total_reallocations) + ' reallocations'),
+    card('Granted', bytes(totals.total_bytes), counted(totals.total_allocations, 'allocation')),
+    card('Freed', bytes(totals.freed_bytes), counted(totals.total_frees, 'free')),
+    card('Copied', bytes(totals.copied_bytes), counted(totals.total_reallocations, 'reallocation')),
     card('Rebuilds', count(data.findings.length), 'findings'))];
-  for (const [title, figure, format] of [
-    ['Most bytes granted', c => c.total_bytes, bytes], ['Most bytes alive', c => c.live_bytes, bytes],
-    ['Most bytes at the peak', c => c.bytes_at_peak, bytes], ['Most allocations', c => c.total_allocations, count]]) {
-    const whole = report.sites.reduce((sum, site) => sum + figure(site.counters), 0);
-    const top = [...report.sites].sort((a, b) => figure(b.counters) - figure(a.counters)).slice(0, 5).filter(site => figure(site.counters) > 0);
-    parts.push(make('h2', {}, title), bars(top.map(site => [titleOf(site), figure(site.counters), format(figure(site.counters)) + ', ' + percent(figure(site.counters) / whole)])));
+  const temporary = report.sites.reduce((sum, site) => sum + site.temporary_bytes, 0);
+  for (const [title, figure, whole, format] of [
+    ['Most bytes granted', site => site.counters.total_bytes, totals.total_bytes, bytes],
+    ['Most bytes alive', site => site.counters.live_bytes, totals.live_bytes, bytes],
+    ['Most bytes at the peak', site => site.counters.bytes_at_peak, totals.bytes_at_peak, bytes],
+    ['Most bytes in short-lived blocks, estimated', site => site.temporary_bytes, temporary, bytes],
+    ['Most allocations', site => site.counters.total_allocations, totals.total_allocations, count]]) {
+    const top = [...report.sites].sort((a, b) => figure(b) - figure(a)).slice(0, 5).filter(site => figure(site) > 0);
+    if (top.length) parts.push(make('h2', {}, title), bars(top.map(site => [titleOf(site), figure(site), format(figure(site)) + ', ' + percent(figure(site) / (whole || 1))])));
   }
   if (report.notes.length) parts.push(make('h2', {}, 'To know about the figures'), ...report.notes.map(note => make('p', {}, note)));
   const tracker = report.tracker;
@@ -136,7 +140,7 @@ page('summary', 'Summary', () => {
 });
 
 page('sites', 'Sites', () => [
-  make('p', { class: 'faint' }, 'A site is a line of your own code with the collection that it builds. Select a row for its call stack.' +
+  make('p', { class: 'faint' }, 'A site is a line of your own code with the collection that it builds. Temporary: in blocks freed before eight more allocations, estimated. Select a row for its call stack.' +
     (report.site_count > report.sites.length ? ' The ' + count(report.sites.length) + ' heaviest of ' + count(report.site_count) + '.' : '')),
   table('sites', [
     { title: 'Site', text: true, value: titleOf },
@@ -146,6 +150,7 @@ page('sites', 'Sites', () => [
     { title: 'Live blocks', value: site => site.counters.live_blocks, show: count },
     { title: 'At peak', value: site => site.counters.bytes_at_peak, show: bytes },
     { title: 'Copied', value: site => site.counters.copied_bytes, show: bytes },
+    { title: 'Temporary', value: site => site.temporary_bytes, show: bytes },
   ], report.sites, stackOf)]);
 
 page('scopes', 'Scopes', () => report.scopes.length < 2
@@ -156,10 +161,11 @@ page('scopes', 'Scopes', () => report.scopes.length < 2
     { title: 'Self', value: scope => scope.own.total_bytes, show: bytes },
     { title: 'Live', value: scope => scope.inclusive.live_bytes, show: bytes },
     { title: 'Peak', value: scope => scope.peak_bytes, show: bytes },
-    { title: 'Calls', value: scope => scope.calls.completed, show: count },
-    { title: 'Bytes a call', value: scope => scope.per_call.bytes || 0, show: bytes },
-    { title: 'Allocations a call', value: scope => scope.per_call.allocations || 0, show: n => n.toFixed(1) },
-    { title: 'Retained a call', value: scope => scope.per_call.retained_bytes || 0, show: bytes },
+    ...[['Calls', scope => scope.calls.completed, count], ['Bytes a call', scope => scope.per_call.bytes || 0, bytes],
+      ['Allocations a call', scope => scope.per_call.allocations || 0, n => n.toFixed(1)],
+      ['Retained a call', scope => scope.per_call.retained_bytes || 0, bytes],
+      // The whole program is no call, and a call that has not ended has no figures yet.
+    ].map(([title, value, format]) => ({ title, value, show: (n, scope) => scope.calls.completed ? format(n) : '-' })),
   ], report.scopes, scope => make('pre', {}, scope.file ? scope.file + ':' + scope.line : 'the program'))]);
 
 page('flame-graph', 'Flame graph', () => {
@@ -273,10 +279,10 @@ page('rebuilds', 'Rebuilds', () => [
 page('sizes', 'Sizes and lifetimes', () => [
   make('h2', {}, 'Allocations by size'),
   make('p', { class: 'faint' }, 'Call stacks by their mean size: sizes of single blocks are not recorded.'),
-  bars(data.sizes.map(size => [bytes(size.from) + ' to ' + bytes(size.to), size.allocations, count(size.allocations) + ' allocations, ' + bytes(size.bytes) + ', ' + bytes(size.live_bytes) + ' alive'])),
+  bars(data.sizes.map(size => [bytes(size.from) + ' to ' + bytes(size.to), size.allocations, size.allocations ? counted(size.allocations, 'allocation') + ', ' + bytes(size.bytes) + ', ' + bytes(size.live_bytes) + ' alive' : 'none'])),
   make('h2', {}, 'Blocks by how soon they were freed'),
   make('p', { class: 'faint' }, 'Of the blocks that were followed, a sample: allocations by the same thread between a block\u2019s own and its free.'),
-  data.lifetimes.length ? bars(data.lifetimes.map(row => [row.freed_after, row.blocks, count(row.blocks) + ' blocks'])) : make('p', {}, 'No block was followed.')]);
+  data.lifetimes.length ? bars(data.lifetimes.map(row => [row.freed_after, row.blocks, counted(row.blocks, 'block')])) : make('p', {}, 'No block was followed.')]);
 
 if (data.diff) page('difference', 'Difference', () => {
   const diff = data.diff, parts = [];
@@ -287,11 +293,13 @@ if (data.diff) page('difference', 'Difference', () => {
   const figure = { retained: c => c.window.retained_bytes, churn: c => c.window.churn_bytes, older: c => c.window.older_bytes, net: c => c.net_bytes, granted: c => c.bytes };
   for (const view of Object.keys(meanings).filter(view => diff.sites[view])) {
     const sites = diff.sites[view];
+    // What is retained, or was for a while, is an amount; the others are changes.
+    const change = view !== 'retained' && view !== 'churn';
     parts.push(make('h2', {}, meanings[view] || view));
     if (!sites.length) { parts.push(make('p', { class: 'faint' }, 'none')); continue; }
     parts.push(table(view, [
       { title: 'Site', text: true, value: titleOf },
-      { title: view[0].toUpperCase() + view.slice(1), first: true, sign: true, value: site => figure[view](site.change), show: n => signed(n, bytes) },
+      { title: view[0].toUpperCase() + view.slice(1), first: true, sign: change, value: site => figure[view](site.change), show: change ? n => signed(n, bytes) : bytes },
       { title: 'Net', sign: true, value: site => site.change.net_bytes, show: n => signed(n, bytes) },
       { title: 'Net blocks', value: site => site.change.net_blocks, show: n => signed(n, count) },
       { title: 'Granted', value: site => site.change.bytes, show: n => signed(n, bytes) },
@@ -306,7 +314,7 @@ function bars(rows) {
   return make('table', { class: 'bars' }, make('tbody', {}, ...rows.map(([name, value, text]) => {
     const bar = make('div');
     bar.style.width = (100 * value / most) + '%';
-    return make('tr', {}, make('td', { class: 'name' }, name), make('td', { class: 'bar' }, bar), make('td', { class: 'number' }, text));
+    return make('tr', {}, make('td', { class: 'name' }, name), make('td', { class: 'bar' }, value > 0 ? bar : null), make('td', { class: 'number' }, text));
   })));
 }
 

@@ -5,7 +5,7 @@
 
 pub(crate) mod unwind;
 
-use core::ffi::{CStr, c_char, c_void};
+use core::ffi::{CStr, c_char, c_int, c_void};
 use core::ptr::{self, NonNull};
 
 /// Reserves `bytes` of zeroed, lazily backed memory that the process keeps until it ends.
@@ -37,6 +37,19 @@ pub(crate) fn reserve(bytes: usize) -> Option<NonNull<u8>> {
 pub(crate) fn write_stderr(text: &[u8]) {
     // SAFETY: the pointer and the length describe `text`.
     let _ = unsafe { libc::write(2, text.as_ptr().cast(), text.len()) };
+}
+
+/// Columns of the terminal that a descriptor is; `None` when it is none, or does not say.
+pub(crate) fn terminal_columns(descriptor: c_int) -> Option<u16> {
+    let mut size = libc::winsize {
+        ws_row: 0,
+        ws_col: 0,
+        ws_xpixel: 0,
+        ws_ypixel: 0,
+    };
+    // SAFETY: the request writes one `winsize`, and the pointer is to one of our own; of no terminal the system refuses it.
+    let outcome = unsafe { libc::ioctl(descriptor, libc::TIOCGWINSZ, &raw mut size) };
+    (outcome == 0 && size.ws_col > 0).then_some(size.ws_col)
 }
 
 /// Ends the process at once, as a crash.
@@ -193,6 +206,8 @@ pub(crate) struct LoadedModule<'a> {
     pub(crate) range: core::ops::RangeInclusive<usize>,
     /// GNU build id; empty when there is none.
     pub(crate) build_id: &'a [u8],
+    /// The first segment that is run: its link-time address, where it is in the file, and its length.
+    pub(crate) code: Option<[u64; 3]>,
 }
 
 /// Calls `each` for every loaded module. Takes the loader's lock: for the read side only, never from inside an allocation.
@@ -230,6 +245,9 @@ pub(crate) fn for_each_module(mut each: impl FnMut(LoadedModule<'_>)) {
             .iter()
             .filter(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_R != 0)
             .map(|load| (load_address.wrapping_add(load.p_vaddr as usize), load.p_memsz as usize));
+        let code = headers
+            .iter()
+            .find(|header| header.p_type == libc::PT_LOAD && header.p_flags & libc::PF_X != 0);
         let notes = headers
             .iter()
             .filter(|header| header.p_type == libc::PT_NOTE)
@@ -255,6 +273,7 @@ pub(crate) fn for_each_module(mut each: impl FnMut(LoadedModule<'_>)) {
             load_address,
             range: start..=end,
             build_id: notes.flat_map(build_id_of).next().unwrap_or(&[]),
+            code: code.map(|header| [header.p_vaddr, header.p_offset, header.p_memsz].map(u64::from)),
         });
         0
     }

@@ -300,6 +300,7 @@ pub(super) fn payments() -> Snapshot {
             path: "/home/me/payments/target/release/payments".to_owned(),
             build_id: "b1".to_owned(),
             load_address: 0x5500_0000_0000,
+            code: None,
         }],
         budgets: Vec::new(),
         loops: Vec::new(),
