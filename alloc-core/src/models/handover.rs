@@ -7,8 +7,8 @@ use std::sync::{Mutex, PoisonError};
 
 use super::checker::{interleavings, thread as boxed};
 use super::{Fault, Part, allocate, alone, count, free};
-use crate::record::poll::{CallState, enter_poll};
 use crate::record::observe::{self, ObserveAll};
+use crate::record::poll::{CallState, enter_poll};
 use crate::record::scope::ScopeSite;
 use crate::record::thread;
 
