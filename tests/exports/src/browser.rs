@@ -66,6 +66,8 @@ impl Browser {
         browser.open_url(&format!(
             "http://{host}/devtools/inspector.html?ws={host}/devtools/page/{inspected}"
         ));
+        // Behind the inspected page nothing is drawn, and rows that are not drawn are not there.
+        browser.ask("Page.bringToFront", json!({}));
         Some(browser)
     }
 
@@ -222,7 +224,7 @@ impl Browser {
         }
     }
 
-    /// All text on the page, also of the elements that hide what they are made of; a line for each piece.
+    /// All text on the page, also of the elements that hide what they are made of; a line for each piece, with plain spaces.
     pub fn whole_text(&mut self) -> String {
         self.text(
             r"(() => {
@@ -233,7 +235,7 @@ impl Browser {
                 for (const child of node.childNodes) if (!['STYLE', 'SCRIPT'].includes(child.tagName)) walk(child);
               };
               walk(document.body);
-              return pieces.join('\n');
+              return pieces.join('\n').replaceAll('\u00a0', ' ');
             })()",
         )
     }

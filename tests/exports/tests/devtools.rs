@@ -41,6 +41,8 @@ fn the_memory_panel_loads_what_is_exported() {
         assert!(page.lines().any(|line| line == row), "no {row} in {page}");
         tools.picture(&format!("devtools-{name}"));
     }
+    // The browser serves its tools without an icon.
+    tools.errors.retain(|error| !error.contains("favicon.ico"));
     assert_eq!(tools.errors, Vec::<String>::new());
 }
 
