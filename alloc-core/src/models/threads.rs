@@ -143,10 +143,22 @@ fn events_of_threads_that_come_and_go_are_counted_once() {
 }
 
 #[test]
-// Wrong figures, or a lock that is never free again.
-#[should_panic]
-fn tables_changed_in_two_steps_are_found_out() {
+#[ignore = "run by `tables_changed_in_two_steps_are_found_out`, in a process of its own"]
+fn tables_changed_in_two_steps() {
     lives(Fault::Torn, 2000);
+}
+
+/// Wrong figures, a lock that is never free again, or, when two threads have one state, anything: so not in this process.
+#[test]
+fn tables_changed_in_two_steps_are_found_out() {
+    let program = std::env::current_exe().expect("a test knows its program");
+    let output = std::process::Command::new(program)
+        .args(["--exact", "models::threads::tables_changed_in_two_steps", "--ignored"])
+        .output()
+        .expect("the program starts");
+    let messages = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "not found out");
+    assert!(messages.contains("panicked"), "{messages}");
 }
 
 pub(super) static STAGE: AtomicU32 = AtomicU32::new(0);
