@@ -153,7 +153,12 @@ fn tables_changed_in_two_steps() {
 fn tables_changed_in_two_steps_are_found_out() {
     let program = std::env::current_exe().expect("a test knows its program");
     let output = std::process::Command::new(program)
-        .args(["--exact", "models::threads::tables_changed_in_two_steps", "--ignored"])
+        .args([
+            "--exact",
+            "models::threads::tables_changed_in_two_steps",
+            "--ignored",
+            "--nocapture",
+        ])
         .output()
         .expect("the program starts");
     let messages = String::from_utf8_lossy(&output.stderr);
