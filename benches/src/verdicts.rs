@@ -202,12 +202,13 @@ pub fn machine() -> Vec<String> {
         .find_map(|line| line.strip_prefix("model name")?.split_once(": "));
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let load = read("/proc/loadavg");
+    let kernel = read("/proc/sys/kernel/osrelease");
     vec![
         format!("target: {}", target()),
         format!("toolchain: {}, bench profile", compiler()),
         format!("C library: {}", c_library()),
         format!("machine: {}, {cores} cores", model.map_or("unknown", |(_, name)| name)),
-        format!("kernel: {}", read("/proc/sys/kernel/osrelease").trim()),
+        format!("kernel: {}", kernel.split('-').next().unwrap_or_default().trim()),
         format!("load: {}", load.split(' ').take(3).collect::<Vec<_>>().join(" ")),
     ]
 }
