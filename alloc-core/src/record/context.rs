@@ -25,6 +25,7 @@ pub(crate) const TRUNCATED: u32 = 1 << 16;
 pub(crate) const FOREIGN: u32 = 1 << 17;
 /// From here on the bits of the interval that the context's blocks were sampled with; 0 for blocks that are not samples.
 const INTERVAL_SHIFT: u32 = 18;
+const _: () = assert!(Interval::MOST.bits() <= u32::MAX >> INTERVAL_SHIFT);
 
 /// A return address in 48 bits, low bits first.
 ///

@@ -15,12 +15,10 @@ pub(crate) const MOST_BYTES: u64 = 1 << 40;
 pub(crate) struct Interval(u32);
 
 const MANTISSA_BITS: u32 = 8;
-/// Bits of `Interval::bits`.
-pub(crate) const INTERVAL_BITS: u32 = 14;
 
 impl Interval {
     pub(crate) const DEFAULT: Self = Self(19 << MANTISSA_BITS);
-    const MOST: Self = Self(40 << MANTISSA_BITS);
+    pub(crate) const MOST: Self = Self(40 << MANTISSA_BITS);
 
     /// The largest that is not above `bytes`, in the range of all.
     pub(crate) fn at_most(bytes: u64) -> Self {
@@ -50,8 +48,6 @@ impl Interval {
         Self((self.0 + (times << MANTISSA_BITS)).min(Self::MOST.0))
     }
 }
-
-const _: () = assert!(Interval::MOST.0 < 1 << INTERVAL_BITS);
 
 /// The next of a sequence of numbers, 64 random bits each (SplitMix64).
 pub(crate) fn next_random(state: &mut u64) -> u64 {
