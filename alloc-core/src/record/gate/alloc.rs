@@ -21,8 +21,8 @@ use {super::row::find_stack, crate::record::stack};
 
 /// `GlobalAlloc::alloc` and `alloc_zeroed`.
 ///
-/// PERF: one function per mode, so that mode `off` pays for no registers saved on behalf of the others; and two in the modes where three
-/// instructions for the choice of how to fill are some.
+/// PERF: one function per mode, so that mode `off` pays for no registers saved on behalf of the others; and in `scopes` and
+/// `sampled` one for each way to fill, which saves the three instructions of that choice.
 #[inline(always)]
 pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
     if !block::header_is_in_front(layout) {

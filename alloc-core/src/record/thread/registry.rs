@@ -97,7 +97,8 @@ pub(super) fn register() -> Option<&'static ThreadState> {
 }
 
 /// A state whose thread has ended. Its figures have been moved to the shared shard or, when whoever holds the registry is busy, are
-/// still there: then the new thread counts on where the old one stopped. So there are never more states than threads were alive at once.
+/// still there: then the new thread counts on where the old one stopped. So there are as many states as threads were alive at once, and at most one
+/// more, which was just being emptied.
 fn take_over() -> Option<&'static ThreadState> {
     let state = take(UNUSED, &UNUSED_STATES).or_else(|| {
         if ENDED_STATES.load(Ordering::Relaxed) == 0 {
