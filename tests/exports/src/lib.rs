@@ -43,6 +43,24 @@ impl Files {
         std::fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
+    /// Runs the program again, stripped, and keeps what it wrote instead. False, with the reason printed, where nothing strips.
+    ///
+    /// # Panics
+    /// When either fails.
+    #[must_use]
+    pub fn rewrite_stripped(&self, exporter: &str) -> bool {
+        let Some(strip) = tool(&["strip"], "binutils") else {
+            return false;
+        };
+        let stripped = self.path("stripped");
+        run(Command::new(strip)
+            .args(["--strip-all", "-o"])
+            .arg(&stripped)
+            .arg(exporter));
+        run(Command::new(&stripped).arg(self.directory()));
+        true
+    }
+
     /// The directory itself.
     #[must_use]
     pub fn directory(&self) -> &Path {

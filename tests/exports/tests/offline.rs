@@ -1,9 +1,7 @@
 //! Symbols out of files: a snapshot of addresses is named by the binary it is from, also when the binary ran stripped.
 
-use std::process::Command;
-
 use alloc_core::Snapshot;
-use allocscope_tests_exports::{Files, run, tool};
+use allocscope_tests_exports::Files;
 
 #[test]
 fn addresses_are_named_by_the_binary_and_those_of_a_stripped_one_by_its_twin() {
@@ -13,16 +11,9 @@ fn addresses_are_named_by_the_binary_and_those_of_a_stripped_one_by_its_twin() {
     assert!(of_addresses.frames.iter().all(|frame| frame.symbols.is_empty()));
     check(&mut of_addresses, exporter);
 
-    let Some(strip) = tool(&["strip"], "binutils") else {
+    if !files.rewrite_stripped(exporter) {
         return;
-    };
-    let stripped = files.path("stripped");
-    run(Command::new(strip)
-        .arg("--strip-all")
-        .arg("-o")
-        .arg(&stripped)
-        .arg(exporter));
-    run(Command::new(&stripped).arg(files.directory()));
+    }
     // It cannot name itself, and says what to do, once.
     let report = files.text("report.txt");
     assert_eq!(
