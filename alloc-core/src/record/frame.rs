@@ -7,7 +7,8 @@
 //!
 //! # Invariants
 //! - `ThreadState::depth` counts the calls on the thread's stack, `opened` how many of them, from the outside, are open.
-//! - While `opened < depth` the thread's `expected_mark` is one that no row has, so that no event is counted before `open_calls`.
+//! - While `opened < depth` the thread's `expected_mark` is one that no row has, and its `look_at` is 0, so that no event is counted before
+//!   `open_calls`.
 //! - A slot's `waiting` is 0 unless the call at its level is an async one that has an entry there.
 //! - A frame inside a call of its own node (recursion), or too deep for a slot, is a *part* of the call around: only the node changes.
 //!
@@ -51,7 +52,7 @@ pub(crate) struct OpenCall {
     outer_correction: Counter,
     entry_net: Counter,
     entry_allocations: Counter,
-    entry_granted: Counter,
+    entry_bytes: Counter,
 }
 
 const _: () = assert!(size_of::<OpenCall>() == 128);
@@ -68,7 +69,7 @@ impl OpenCall {
         self.outer_correction.set(thread.correction.get());
         self.entry_net.set(net as u64);
         self.entry_allocations.set(thread.allocations.get());
-        self.entry_granted.set(thread.granted.get());
+        self.entry_bytes.set(thread.bytes());
         thread.call_max.set(net as u64);
     }
 
@@ -229,6 +230,7 @@ impl Frame {
         call.parts.store(0, Ordering::Relaxed);
         thread.set_scope(row);
         thread.expect_nothing();
+        thread.look();
         row.open.set(1);
         Some(Self {
             call: Some(call),
@@ -428,7 +430,7 @@ impl Entered {
         thread.call_max.set(highest.max(call.outer_call_max.signed()) as u64);
         Measured {
             allocations: thread.allocations.get().wrapping_sub(call.entry_allocations.get()),
-            bytes: thread.granted.get().wrapping_sub(call.entry_granted.get()),
+            bytes: thread.bytes().wrapping_sub(call.entry_bytes.get()),
             peak: (highest - call.entry_net.signed()).max(0),
             net: net - call.entry_net.signed(),
             correction: thread.correction.signed(),

@@ -127,7 +127,7 @@ impl Counts {
         let thread = thread::current_or_register()?;
         Some(Self {
             allocations: thread.allocations.get(),
-            bytes: thread.granted.get(),
+            bytes: thread.bytes(),
             reallocations: thread.reallocations.get(),
             frees: thread.frees.get().wrapping_add(thread.untracked_frees.get()),
             copied_bytes: thread.copied_bytes.get(),

@@ -28,26 +28,30 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
     if !block::header_is_in_front(layout) {
         return alloc_behind(inner, layout, fill);
     }
-    if !block::is_grantable_in_front(layout.size()) {
+    let size = layout.size();
+    if !block::is_grantable_in_front(size) {
         return ptr::null_mut();
     }
+    // PERF: one compare for each mode, and `off` first. It may be `off` since a moment ago at the end, too.
     if settings::is_off() {
-        return ask(inner, block::plain_layout(layout.size()), fill);
+        return ask(inner, block::plain_layout(size), fill);
     }
-    let size = layout.size();
-    match (settings::mode(), fill) {
-        (Mode::Exact, _) => alloc_exact(inner, size, fill),
-        (Mode::Sampled, Fill::Any) => sampled::alloc_front::<A, false>(inner, size),
-        (Mode::Sampled, Fill::Zero) => sampled::alloc_front::<A, true>(inner, size),
-        // Or `Off`, since a moment ago.
-        (_, Fill::Any) => alloc_in_scope::<A, false>(inner, size),
-        (_, Fill::Zero) => alloc_in_scope::<A, true>(inner, size),
+    if settings::is_sampled() {
+        return match fill {
+            Fill::Any => sampled::alloc_front::<A, false>(size, inner),
+            Fill::Zero => sampled::alloc_front::<A, true>(size, inner),
+        };
+    }
+    match fill {
+        _ if settings::takes_stacks() => alloc_exact(inner, size, fill),
+        Fill::Any => alloc_in_scope::<A, false>(size, inner),
+        Fill::Zero => alloc_in_scope::<A, true>(size, inner),
     }
 }
 
 /// Mode `scopes`, header in front.
 #[inline(never)]
-fn alloc_in_scope<A: GlobalAlloc, const IS_ZEROED: bool>(inner: &A, size: usize) -> *mut u8 {
+fn alloc_in_scope<A: GlobalAlloc, const IS_ZEROED: bool>(size: usize, inner: &A) -> *mut u8 {
     let fill = Fill::of(IS_ZEROED);
     if thread::unoccupied().is_none() {
         return alloc_unusual(inner, size, fill);

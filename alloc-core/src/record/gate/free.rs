@@ -23,11 +23,11 @@ pub(crate) unsafe fn dealloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
     if block::header_is_in_front(layout) {
         if block::address_says_tracked(block) {
             // SAFETY: the caller's promise; the address bit says that `write_front` made this block.
-            return unsafe { dealloc_front(inner, block, size) };
+            return unsafe { dealloc_front(block, size, inner) };
         }
         if settings::counts_frees() {
             // SAFETY: the caller's promise; the address bit says that the block is untracked.
-            return unsafe { dealloc_counted(inner, block, size) };
+            return unsafe { dealloc_counted(block, size, inner) };
         }
         // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
         unsafe { inner.dealloc(block, block::plain_layout(size)) };
@@ -45,7 +45,7 @@ pub(crate) unsafe fn dealloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
 /// - As for `dealloc`, and the block is untracked, without a header.
 #[cold]
 #[inline(never)]
-unsafe fn dealloc_counted<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
+unsafe fn dealloc_counted<A: GlobalAlloc>(block: *mut u8, size: usize, inner: &A) {
     free_untracked();
     // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
     unsafe { inner.dealloc(block, block::plain_layout(size)) };
@@ -54,12 +54,12 @@ unsafe fn dealloc_counted<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize
 /// # Safety
 /// - As for `dealloc`, and `write_front` made the block.
 #[inline(never)]
-unsafe fn dealloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
+unsafe fn dealloc_front<A: GlobalAlloc>(block: *mut u8, size: usize, inner: &A) {
     // SAFETY: the caller's promise.
     let (granted, header) = unsafe { block::read_front(block) };
     if !try_count_free(header, size) {
         // SAFETY: the caller's promise.
-        return unsafe { dealloc_front_slowly(inner, block, size) };
+        return unsafe { dealloc_front_slowly(block, size, inner) };
     }
     // SAFETY: `granted` is what the inner allocator gave for `fronted_layout`.
     unsafe { inner.dealloc(granted, block::fronted_layout(size)) };
@@ -68,7 +68,7 @@ unsafe fn dealloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) 
 /// # Safety
 /// - As for `dealloc`, and `write_front` made the block.
 #[inline(never)]
-unsafe fn dealloc_front_slowly<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize) {
+unsafe fn dealloc_front_slowly<A: GlobalAlloc>(block: *mut u8, size: usize, inner: &A) {
     // SAFETY: the caller's promise.
     let (granted, header) = unsafe { block::read_front(block) };
     count_free(header, block, size);

@@ -33,7 +33,10 @@ pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
         ptr::null_mut()
     } else if block::address_says_tracked(block) {
         // SAFETY: the caller's promise; the address bit says that `write_front` made this block.
-        unsafe { realloc_front(inner, block, layout.size(), new_size) }
+        unsafe { realloc_front(block, layout.size(), new_size, inner) }
+    } else if settings::is_sampled() {
+        // SAFETY: the caller's promise; the block is untracked.
+        unsafe { sampled::realloc_plain(block, layout.size(), new_size, inner) }
     } else {
         // SAFETY: the caller's promise; the block is untracked.
         unsafe { realloc_untracked(inner, block, layout, new_size) }
@@ -43,7 +46,7 @@ pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
 /// # Safety
 /// - As for `realloc`, and `write_front` made the block.
 #[inline(never)]
-unsafe fn realloc_front<A: GlobalAlloc>(inner: &A, block: *mut u8, size: usize, new_size: usize) -> *mut u8 {
+unsafe fn realloc_front<A: GlobalAlloc>(block: *mut u8, size: usize, new_size: usize, inner: &A) -> *mut u8 {
     // SAFETY: the caller's promise.
     let (granted, header) = unsafe { block::read_front(block) };
     if let Some(thread) = sampling(header) {
@@ -282,7 +285,7 @@ pub(super) fn realloc_birth(
 /// # Safety
 /// - As for `realloc`, and the block is untracked.
 #[inline(never)]
-unsafe fn realloc_untracked<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
+pub(super) unsafe fn realloc_untracked<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
     if let Some(thread) = sampling(Header::UNTRACKED) {
         // SAFETY: the caller's promise.

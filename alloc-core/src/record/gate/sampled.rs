@@ -1,13 +1,12 @@
 //! Mode `sampled`: one allocation in so many bytes is a tracked block, all others are only counted.
 //!
 //! Record side. Called by `alloc` and `realloc` in this mode, and, for blocks that were sampled, by `free` and `realloc` in every mode.
-//! What is counted here: requests, reallocations and bytes of the running scope, call and thread, exactly; as far as a thread's live bytes go
-//! an unsampled block is granted and released at once. What is *not* counted is its free: an unsampled block of `align <= 8` lies at 0 mod
-//! 16 and has no header, one of `align >= 16` has context 0 in its header.
+//! What is counted here: requests, reallocations and bytes of the running scope, call and thread, exactly. What is *not* counted is the free of
+//! an unsampled block: one of `align <= 8` lies at 0 mod 16 and has no header, one of `align >= 16` has context 0 in its header.
 //!
 //! A reallocation is a free and a new draw. A block keeps the place of its header: sampled to unsampled writes context 0 to it, and only
 //! unsampled to sampled, in front, moves the block.
-//! Cost: of an unsampled allocation, see `docs/overhead.md`; each line of `alloc_front` and `count_granted` is in it.
+//! Cost: of an unsampled allocation, see `docs/overhead.md`; each line of `alloc_front` and `realloc_plain` is in it.
 
 use core::alloc::{GlobalAlloc, Layout};
 #[cfg(stack_rules)]
@@ -16,10 +15,11 @@ use core::ptr;
 
 use super::alloc::{alloc_unusual, finish};
 use super::free::{own_birth, tell_call};
-use super::realloc::Resize;
+use super::realloc::{Resize, realloc_untracked};
 use super::unusual::{alloc_untracked, note_granted, note_resized};
 use super::{Fill, ask};
 use crate::ids::ContextId;
+use crate::record::atomic::Ordering;
 use crate::record::block::{self, Header};
 use crate::record::counters::{LOSSES, Row};
 use crate::record::epoch::{self, Effect};
@@ -30,25 +30,21 @@ use crate::record::{context, frame, settings, stack};
 
 /// Header in front.
 #[inline(never)]
-pub(super) fn alloc_front<A: GlobalAlloc, const IS_ZEROED: bool>(inner: &A, size: usize) -> *mut u8 {
+pub(super) fn alloc_front<A: GlobalAlloc, const IS_ZEROED: bool>(size: usize, inner: &A) -> *mut u8 {
     let fill = Fill::of(IS_ZEROED);
-    let Some(thread) = thread::unoccupied() else {
-        return alloc_unusual(inner, size, fill);
-    };
-    let left = thread.countdown.get();
-    if left < size as u64 || thread.has_unopened_calls() {
+    let Some(thread) = thread::unsampled(size as u64) else {
         return sample_front(inner, size, fill);
-    }
-    thread.countdown.set(left - size as u64);
+    };
+    thread.sampled_bytes().add(size as u64);
     alloc_unsampled(inner, thread, size, fill)
 }
 
-/// An allocation that is not sampled, header in front if it had one.
+/// An allocation that is not sampled, header in front if it had one. Its bytes are counted.
 ///
-/// PERF: counted before it is granted, so that only the size has to be kept over the call of the inner allocator.
+/// PERF: all is counted before it is granted, so that only the size has to be kept over the call of the inner allocator.
 #[inline(always)]
 fn alloc_unsampled<A: GlobalAlloc>(inner: &A, thread: &ThreadState, size: usize, fill: Fill) -> *mut u8 {
-    count_granted(thread, size as u64);
+    count_granted(thread, size);
     let granted = ask(inner, block::plain_layout(size), fill);
     if granted.is_null() {
         not_granted(size);
@@ -56,33 +52,40 @@ fn alloc_unsampled<A: GlobalAlloc>(inner: &A, thread: &ThreadState, size: usize,
     granted
 }
 
-/// Counts an allocation of this mode, sampled or not.
+/// Counts an allocation of this mode, sampled or not, whose bytes the thread has counted.
 #[inline(always)]
-fn count_granted(thread: &ThreadState, size: u64) {
+fn count_granted(thread: &ThreadState, size: usize) {
     thread.allocations.add(1);
-    // In this order, so that a reader on another thread never sees the block alive.
-    thread.released.add(size);
-    thread.granted.add(size);
     let scope = thread.scope();
     scope.sampled_allocations.add(1);
-    scope.sampled_bytes.add(size);
+    scope.sampled_bytes.add(size as u64);
 }
 
-/// The inner allocator has refused: nothing was allocated after all. The bytes counted down stay so, which changes no probability.
+/// The same for a reallocation.
+#[inline(always)]
+fn count_resized(thread: &ThreadState, new_size: usize) {
+    thread.reallocations.add(1);
+    let scope = thread.scope();
+    scope.sampled_reallocations.add(1);
+    scope.sampled_bytes.add(new_size as u64);
+}
+
+/// The inner allocator has refused: nothing was allocated after all.
 #[cold]
 #[inline(never)]
 fn not_granted(size: usize) {
     let Some(thread) = thread::current() else { return };
-    let less = |bytes: u64| 0u64.wrapping_sub(bytes);
-    thread.allocations.add(less(1));
-    thread.granted.add(less(size as u64));
-    thread.released.add(less(size as u64));
+    sample::undo(thread, size);
+    thread.allocations.add(NONE_AFTER_ALL);
     let scope = thread.scope();
-    scope.sampled_allocations.add(less(1));
-    scope.sampled_bytes.add(less(size as u64));
+    scope.sampled_allocations.add(NONE_AFTER_ALL);
+    scope.sampled_bytes.add(0u64.wrapping_sub(size as u64));
 }
 
-/// The countdown has ended, or a call is to be opened. As `alloc_exact`: hands on what it finds in the registers, so that the sample has
+/// Takes one event from a counter.
+const NONE_AFTER_ALL: u64 = 0u64.wrapping_sub(1);
+
+/// A sample is due, a call is to be opened, or the usual way is closed. As `alloc_exact`: hands on what it finds in the registers, so that the sample has
 /// the call stack that the allocation would have in mode `exact`.
 #[cfg(stack_rules)]
 #[cold]
@@ -142,7 +145,9 @@ fn sample_with<A: GlobalAlloc>(
     };
     thread.occupy();
     open_calls(thread);
-    let Some(interval) = sample::is_sample(thread, size) else {
+    let interval = sample::count(thread, size);
+    thread.look_at_sample();
+    let Some(interval) = interval else {
         thread.vacate();
         return alloc_unsampled(inner, thread, size, fill);
     };
@@ -153,10 +158,11 @@ fn sample_with<A: GlobalAlloc>(
     };
     let granted = ask(inner, block::fronted_layout(size), fill);
     if granted.is_null() {
+        sample::undo(thread, size);
         thread.vacate();
         return granted;
     }
-    count_granted(thread, size as u64);
+    count_granted(thread, size);
     let header = sample::granted(thread, context, interval, size, false);
     thread.vacate();
     finish(granted, true, size, header)
@@ -177,7 +183,7 @@ fn find_context(thread: &ThreadState, hash: u64, interval: Interval) -> Option<C
     let captured = state.captured(hash);
     let flags = (if captured.truncated { context::TRUNCATED } else { 0 })
         | (if captured.foreign { context::FOREIGN } else { 0 });
-    let node = thread.scope().node.load(crate::record::atomic::Ordering::Relaxed);
+    let node = thread.scope().node.load(Ordering::Relaxed);
     let found = context::intern_sampled(node, interval, hash, flags, captured.len, state.frames());
     if found.is_none() {
         // LIMIT: no room for another context: the sample is lost, and estimates are low by what it stands for.
@@ -197,19 +203,17 @@ pub(super) fn alloc_behind<A: GlobalAlloc>(
 ) -> *mut u8 {
     let (size, align) = (layout.size(), layout.align());
     open_calls(thread);
-    let sampled = sample::is_sample(thread, size).and_then(|interval| {
-        let hash = capture(thread);
-        Some((find_context(thread, hash, interval)?, interval))
-    });
+    let sampled = count(thread, size);
     let granted = match sampled {
         Some(_) => ask(inner, block::backed_layout(size, align), fill),
         None => alloc_untracked(inner, size, align, fill),
     };
     if granted.is_null() {
+        sample::undo(thread, size);
         thread.vacate_to(attention);
         return granted;
     }
-    count_granted(thread, size as u64);
+    count_granted(thread, size);
     if let Some((context, interval)) = sampled {
         let header = sample::granted(thread, context, interval, size, false);
         let _ = finish(granted, false, size, header);
@@ -219,6 +223,55 @@ pub(super) fn alloc_behind<A: GlobalAlloc>(
         note_granted(thread, granted, align, size);
     }
     granted
+}
+
+/// Counts the bytes of an event; if it is a sample, finds its context. The thread is occupied, and its calls are open.
+fn count(thread: &ThreadState, size: usize) -> Option<(ContextId, Interval)> {
+    let interval = sample::count(thread, size)?;
+    let hash = capture(thread);
+    Some((find_context(thread, hash, interval)?, interval))
+}
+
+/// An untracked block that would have its header in front.
+///
+/// # Safety
+/// - As for `gate::realloc`, which has looked whether the new size can be granted; the block is untracked and of `align <= 8`.
+#[inline(never)]
+pub(super) unsafe fn realloc_plain<A: GlobalAlloc>(
+    block: *mut u8,
+    size: usize,
+    new_size: usize,
+    inner: &A,
+) -> *mut u8 {
+    let Some(thread) = thread::unsampled(new_size as u64) else {
+        // SAFETY: the caller's promise; 8 is the alignment of every block that would have its header in front.
+        let layout = unsafe { Layout::from_size_align_unchecked(size, block::SMALL_ALIGN) };
+        // SAFETY: the caller's promise.
+        return unsafe { realloc_untracked(inner, block, layout, new_size) };
+    };
+    thread.sampled_bytes().add(new_size as u64);
+    count_resized(thread, new_size);
+    let (layout, new_layout) = (block::plain_layout(size), block::plain_layout(new_size));
+    // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`; the new size is that of a valid layout.
+    let moved = unsafe { inner.realloc(block, layout, new_layout.size()) };
+    if moved != block {
+        note_moved(moved, size, new_size);
+    }
+    moved
+}
+
+/// A block has moved, or, if `to` is null, was not reallocated after all.
+#[inline(never)]
+fn note_moved(to: *mut u8, size: usize, new_size: usize) {
+    let Some(thread) = thread::current() else { return };
+    if !to.is_null() {
+        return count_copied(thread, size.min(new_size) as u64);
+    }
+    sample::undo(thread, new_size);
+    thread.reallocations.add(NONE_AFTER_ALL);
+    let scope = thread.scope();
+    scope.sampled_reallocations.add(NONE_AFTER_ALL);
+    scope.sampled_bytes.add(0u64.wrapping_sub(new_size as u64));
 }
 
 /// Any block, in this mode, on a thread that records.
@@ -253,10 +306,7 @@ pub(super) unsafe fn realloc<A: GlobalAlloc>(
         (true, false) => block::plain_layout(size),
         (false, _) => block::backed_layout(size, align),
     };
-    let sampled = sample::is_sample(thread, new_size).and_then(|interval| {
-        let hash = capture(thread);
-        Some((find_context(thread, hash, interval)?, interval))
-    });
+    let sampled = count(thread, new_size);
     let keeps_header = has_header || sampled.is_some();
     let (old_layout, new_layout) = (inner_layout(size, has_header), inner_layout(new_size, keeps_header));
     let to = if keeps_header == has_header {
@@ -267,6 +317,7 @@ pub(super) unsafe fn realloc<A: GlobalAlloc>(
         unsafe { move_behind_header(inner, from, old_layout, new_layout, size.min(new_size)) }
     };
     if to.is_null() {
+        sample::undo(thread, new_size);
         thread.vacate_to(attention);
         return to;
     }
@@ -279,7 +330,10 @@ pub(super) unsafe fn realloc<A: GlobalAlloc>(
         size,
         new_size,
     };
-    count_resized(thread, &resize);
+    count_resized(thread, new_size);
+    if let Some(bytes) = resize.copied_bytes() {
+        count_copied(thread, bytes);
+    }
     let header = match sampled {
         Some((context, interval)) => sample::granted(thread, context, interval, new_size, true),
         None => Header::UNTRACKED,
@@ -319,22 +373,13 @@ unsafe fn move_behind_header<A: GlobalAlloc>(
     to
 }
 
-/// Counts a reallocation of this mode, sampled or not.
-fn count_resized(thread: &'static ThreadState, resize: &Resize) {
-    let bytes = resize.new_size as u64;
-    thread.reallocations.add(1);
-    thread.released.add(bytes);
-    thread.granted.add(bytes);
-    let scope = thread.scope();
-    scope.sampled_reallocations.add(1);
-    scope.sampled_bytes.add(bytes);
-    if let Some(copied) = resize.copied_bytes() {
-        thread.copied_bytes.add(copied);
-        let context = ContextId(scope.context.load(crate::record::atomic::Ordering::Relaxed));
-        match thread.growth_row(context) {
-            Some(row) => row.copied_bytes.add(copied),
-            None => thread::copied_shared(context, copied),
-        }
+/// A reallocation has moved so many bytes.
+fn count_copied(thread: &'static ThreadState, bytes: u64) {
+    thread.copied_bytes.add(bytes);
+    let context = ContextId(thread.scope().context.load(Ordering::Relaxed));
+    match thread.growth_row(context) {
+        Some(row) => row.copied_bytes.add(bytes),
+        None => thread::copied_shared(context, bytes),
     }
 }
 

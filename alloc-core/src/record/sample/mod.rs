@@ -1,13 +1,13 @@
 //! Mode `sampled`: which allocations are samples, and what samples come to.
 //!
-//! Record side. Samples are a Poisson process over the bytes that a thread is granted: each thread counts down from an exponential draw
-//! (`weight::draw`), and the request that the count ends in is sampled. It becomes a tracked block, whose context also says with which
+//! Record side. Samples are a Poisson process over the bytes that a thread is granted: from one to the next is an exponential draw
+//! (`weight::draw`), and the request that reaches it is sampled. It becomes a tracked block, whose context also says with which
 //! interval it was sampled; all other blocks are untracked. A sample of `size` bytes stands for `1 / (1 - exp(-size / interval))` blocks.
-//! Because the process has no memory, a countdown may be drawn again at any moment that does not depend on it: when a thread begins, when the
-//! interval is set, after time in another mode.
+//! Because the process has no memory, the next sample may be drawn again at any moment that does not depend on it: when a thread begins, when
+//! the interval is set.
 //!
 //! `gate::sampled` asks `is_sample` and tells `granted` and `freed`; `control` reads `row`. Guard rails: above `RATE` samples a second the
-//! interval doubles, and comes back later; each sample has the weight of the interval its countdown was drawn with, so estimates stay
+//! interval doubles, and comes back later; each sample has the weight of the interval it was drawn with, so estimates stay
 //! unbiased and only get wider. There is no table of live samples: a sample costs 8 bytes beside its block, whatever lives. Contexts are
 //! bounded by the tracker's memory ceiling; a sample that finds none is counted and left untracked.
 //! Cost: nothing here runs for an allocation that is not sampled. Leaves out estimates and intervals (`model`).
@@ -93,9 +93,9 @@ pub fn set_sample_interval(bytes: u64) {
     INTERVAL.store(Interval::at_most(bytes).bits(), Ordering::Relaxed);
     let registry = Registry::lock();
     for thread in registry.threads() {
-        // LIMIT: when the thread counts down at this very moment it does not see the zero, and draws at its next sample only.
+        // LIMIT: a thread that looks at this very moment may overwrite what says that it is to look, and draws the next time it looks.
         thread.draws_again.store(1, Ordering::Relaxed);
-        thread.countdown.set(0);
+        thread.look();
     }
 }
 
@@ -119,30 +119,34 @@ fn draw_again(thread: &ThreadState) {
     let random = weight::next_random(&mut state);
     thread.sample_random.set(state);
     thread.sample_interval.store(interval.bits(), Ordering::Relaxed);
-    thread.countdown.set(weight::draw(random, interval));
+    let from = thread.sampled_bytes().get() + 1;
+    thread.sample_at.set(from.saturating_add(weight::draw(random, interval)));
 }
 
 // Samples.
 
-/// Counts `size` bytes down. If that is a sample, gives the interval it was drawn with.
-pub(super) fn is_sample(thread: &ThreadState, size: usize) -> Option<Interval> {
-    let size = size as u64;
-    if thread.draws_again.load(Ordering::Relaxed) != 0 {
-        thread.draws_again.store(0, Ordering::Relaxed);
-        // Else the count ended before the thread was told, and counts.
-        if thread.countdown.get() == 0 {
-            draw_again(thread);
-        }
-    }
-    let left = thread.countdown.get();
-    if left >= size {
-        thread.countdown.set(left - size);
+/// Counts the bytes of an event of mode `sampled`, as granted. If it is a sample, gives the interval it was drawn with. `undo` takes it back.
+pub(super) fn count(thread: &ThreadState, size: usize) -> Option<Interval> {
+    thread.sampled_bytes().add(size as u64);
+    let is_sample = thread.sampled_bytes().get() >= thread.sample_at.get();
+    if is_sample {
+        look_at_rate();
+    } else if thread.draws_again.load(Ordering::Relaxed) == 0 {
         return None;
     }
+    // This event was up to the old interval; the new one has no say in it.
     let interval = Interval::from_bits(thread.sample_interval.load(Ordering::Relaxed));
-    look_at_rate();
+    thread.draws_again.store(0, Ordering::Relaxed);
     draw_again(thread);
-    interval
+    interval.filter(|_| is_sample)
+}
+
+/// What was counted was not granted after all. As far from the next sample as before, which changes no probability.
+pub(super) fn undo(thread: &ThreadState, size: usize) {
+    let less = 0u64.wrapping_sub(size as u64);
+    thread.sampled_bytes().add(less);
+    thread.sample_at.add(less);
+    thread.look();
 }
 
 /// A sample was taken: when they come too fast the interval doubles, when they come slowly it goes back.

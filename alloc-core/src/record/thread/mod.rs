@@ -14,7 +14,7 @@ use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Orderin
 #[cfg(not(allocscope_model))]
 use core::cell::Cell;
 use core::cell::UnsafeCell;
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 pub(crate) use self::fork::NoFork;
 pub(crate) use self::registry::{Registry, count, is_initialised, state_count};
@@ -36,9 +36,18 @@ use crate::ids::ContextId;
 pub(crate) const MAX_CONTEXTS: usize = 1 << CONTEXT_BITS;
 pub(crate) const SCOPES: usize = 64;
 
-/// The first word of a state: 0 when the thread can record an event the usual way.
+/// What an event looks at first.
 #[repr(C)]
-struct Occupied(AtomicU64);
+struct Head {
+    /// 0 when the thread can record an event the usual way.
+    occupied: AtomicU64,
+    /// An allocation in mode `sampled` that brings `sampled_bytes` to this or more has something to look at: see `sample`. 0 when the next one
+    /// has in any case, and always where `occupied` is not 0 for other reasons than an event.
+    /// Set to 0 by another thread that changes the interval, else written by the thread alone.
+    look_at: Counter,
+    /// Bytes granted by this thread in mode `sampled`, sampled or not, reallocations included, ever.
+    sampled_bytes: Counter,
+}
 
 /// The thread is between the first and the last step of recording an event: whoever allocates then (a signal handler) is
 /// counted in the shared shard.
@@ -68,11 +77,11 @@ impl Attention {
 /// Everything the tracker keeps for one thread. INVARIANT: zeroed memory is a valid, unused state.
 #[repr(C, align(64))]
 pub(crate) struct ThreadState {
-    occupied: Occupied,
+    head: Head,
     /// `Row::mark` of a row that needs no attention: the peak mark, and the node whose events are pending. A value that no
     /// row has while the running call has no record yet.
     pub(crate) expected_mark: Counter,
-    /// Requests granted, bytes granted (reallocations included) and bytes released by this thread, ever.
+    /// Requests granted by this thread, ever; bytes granted (reallocations included) in modes that track every block, and bytes released.
     pub(crate) allocations: Counter,
     pub(crate) granted: Counter,
     pub(crate) released: Counter,
@@ -91,8 +100,6 @@ pub(crate) struct ThreadState {
     pub(crate) correction: Counter,
     /// Blocks freed by this thread, ever.
     pub(crate) frees: Counter,
-    /// Bytes until the next sample: see `sample`. Set to 0 by another thread that changes the interval, else written by the thread alone.
-    pub(crate) countdown: Counter,
     /// Row of the current scope node.
     scope: AtomicPtr<NodeRow>,
     pub(crate) rows: Directory<Row>,
@@ -138,7 +145,9 @@ pub(crate) struct ThreadState {
     /// Bits of the innermost observation that runs on the thread; see `observe`.
     pub(crate) observing: AtomicU32,
     random: Counter,
-    /// What the countdown was drawn with, and from; and not 0 when it is to be drawn again.
+    /// The allocation that brings `sampled_bytes` to this or more is a sample.
+    pub(crate) sample_at: Counter,
+    /// What that was drawn with, and from; and not 0 when it is to be drawn again.
     pub(crate) sample_interval: AtomicU32,
     pub(crate) draws_again: AtomicU32,
     pub(crate) sample_random: Counter,
@@ -165,29 +174,38 @@ pub(crate) const LAZY_BITS: u64 = Birth::new(0, Stamp::LAZY).bits();
 const UNEXPECTED: u64 = u64::MAX;
 
 /// What stands for the state of a thread that has none: occupied, so that nobody looks further.
-struct Nobody(Occupied);
+struct Nobody(Head);
 /// Not registered yet.
-static UNKNOWN: Nobody = Nobody(Occupied(AtomicU64::new(BUSY)));
+static UNKNOWN: Nobody = Nobody(Head::OCCUPIED);
 /// Ended, or no memory left: counted in the shared shard from now on.
-static WITHOUT: Nobody = Nobody(Occupied(AtomicU64::new(BUSY)));
+static WITHOUT: Nobody = Nobody(Head::OCCUPIED);
 
-// SAFETY: the pointer is to a `static` or to a state: both live as long as the process and may be used from any thread.
-unsafe impl Sync for StatePointer {}
+impl Head {
+    const OCCUPIED: Self = Self {
+        occupied: AtomicU64::new(BUSY),
+        look_at: Counter::new(),
+        sampled_bytes: Counter::new(),
+    };
+}
 
-/// Points to an `Occupied` that is the first field of a `ThreadState` unless it is one of the two `Nobody`.
+/// Points to a `Head` that is the first field of a `ThreadState` unless it is one of the two `Nobody`.
 #[cfg_attr(allocscope_model, allow(dead_code, reason = "models keep it elsewhere"))]
 #[derive(Clone, Copy)]
-struct StatePointer(*const Occupied);
+struct StatePointer(NonNull<Head>);
+
+// SAFETY: the address of a `static` is not null.
+#[cfg(not(allocscope_model))]
+const NOBODY_YET: NonNull<Head> = unsafe { NonNull::new_unchecked((&raw const UNKNOWN.0).cast_mut()) };
 
 #[cfg(not(allocscope_model))]
 thread_local! {
     // `const` and without a destructor: reading it never allocates, registers or fails, to the very end of the thread.
-    static STATE: Cell<StatePointer> = const { Cell::new(StatePointer(&raw const UNKNOWN.0)) };
+    static STATE: Cell<StatePointer> = const { Cell::new(StatePointer(NOBODY_YET)) };
 }
 
 /// What `STATE` is where threads are those of a model.
 #[cfg(allocscope_model)]
-static STATES: [AtomicPtr<Occupied>; 16] = [const { AtomicPtr::new((&raw const UNKNOWN.0).cast_mut()) }; 16];
+static STATES: [AtomicPtr<Head>; 16] = [const { AtomicPtr::new((&raw const UNKNOWN.0).cast_mut()) }; 16];
 
 static ROW_POOL: Pool = Pool::new();
 static GROWTH_POOL: Pool = Pool::new();
@@ -197,11 +215,27 @@ static NODE_POOL: Pool = Pool::new();
 #[inline(always)]
 pub(crate) fn unoccupied() -> Option<&'static ThreadState> {
     let state = state_pointer();
-    // SAFETY: `state` points to an `Occupied` in any case.
-    if unsafe { &*state }.0.load(Ordering::Relaxed) != 0 {
+    // SAFETY: `state` points to a `Head` in any case.
+    if unsafe { &*state }.occupied.load(Ordering::Relaxed) != 0 {
         return None;
     }
     // SAFETY: the two `Nobody` are always occupied, so this is a pointer that `register` made from a whole state.
+    Some(unsafe { &*state.cast::<ThreadState>() })
+}
+
+/// The calling thread's state, if an allocation of `size` bytes in mode `sampled` is no sample and has nothing else to look at: the usual
+/// case in that mode.
+///
+/// PERF: one compare for all of it.
+#[inline(always)]
+pub(crate) fn unsampled(size: u64) -> Option<&'static ThreadState> {
+    let state = state_pointer();
+    // SAFETY: `state` points to a `Head` in any case.
+    let head = unsafe { &*state };
+    if head.sampled_bytes.get().wrapping_add(size) >= head.look_at.get() {
+        return None;
+    }
+    // SAFETY: the two `Nobody` always have something to look at, so this is a pointer that `register` made from a whole state.
     Some(unsafe { &*state.cast::<ThreadState>() })
 }
 
@@ -235,23 +269,23 @@ pub(crate) fn current() -> Option<&'static ThreadState> {
 
 #[cfg(not(allocscope_model))]
 #[inline(always)]
-fn state_pointer() -> *const Occupied {
-    STATE.with(Cell::get).0
+fn state_pointer() -> *const Head {
+    STATE.with(Cell::get).0.as_ptr()
 }
 
 #[cfg(not(allocscope_model))]
-fn set_current(state: *const Occupied) {
+fn set_current(state: NonNull<Head>) {
     STATE.with(|current| current.set(StatePointer(state)));
 }
 
 #[cfg(allocscope_model)]
-fn state_pointer() -> *const Occupied {
+fn state_pointer() -> *const Head {
     STATES[crate::record::atomic::model::thread()].load(Ordering::Relaxed)
 }
 
 #[cfg(allocscope_model)]
-fn set_current(state: *const Occupied) {
-    STATES[crate::record::atomic::model::thread()].store(state.cast_mut(), Ordering::Relaxed);
+fn set_current(state: NonNull<Head>) {
+    STATES[crate::record::atomic::model::thread()].store(state.as_ptr(), Ordering::Relaxed);
 }
 
 /// The calling thread's state, made now if this is its first event.
@@ -349,6 +383,30 @@ impl ThreadState {
         self.granted.get().wrapping_sub(self.released.get()) as i64
     }
 
+    /// Bytes granted by this thread, ever, in whatever mode; reallocations included.
+    #[inline(always)]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.granted.get().wrapping_add(self.head.sampled_bytes.get())
+    }
+
+    #[inline(always)]
+    pub(crate) fn sampled_bytes(&self) -> &Counter {
+        &self.head.sampled_bytes
+    }
+
+    /// The next allocation in mode `sampled` has something to look at.
+    #[inline(always)]
+    pub(crate) fn look(&self) {
+        self.head.look_at.set(0);
+    }
+
+    /// Allocations in mode `sampled` have nothing to look at before the next sample. The thread is occupied by an event alone, and all calls
+    /// on its stack are open.
+    #[inline(always)]
+    pub(crate) fn look_at_sample(&self) {
+        self.head.look_at.set(self.sample_at.get());
+    }
+
     /// True when calls on the thread's stack are not open yet: see `frame`.
     #[inline(always)]
     pub(crate) fn has_unopened_calls(&self) -> bool {
@@ -374,7 +432,7 @@ impl ThreadState {
 
     #[inline(always)]
     pub(crate) fn occupy(&self) {
-        self.occupied.0.store(BUSY, Ordering::Relaxed);
+        self.head.occupied.store(BUSY, Ordering::Relaxed);
         // A signal handler on this thread sees the mark before anything that follows.
         compiler_fence(Ordering::SeqCst);
     }
@@ -383,46 +441,48 @@ impl ThreadState {
     #[inline(always)]
     pub(crate) fn vacate(&self) {
         compiler_fence(Ordering::SeqCst);
-        self.occupied.0.store(0, Ordering::Relaxed);
+        self.head.occupied.store(0, Ordering::Relaxed);
     }
 
     /// Runs `record` as one event on a thread that may be inside the tracker; the rare paths' form of `occupy`.
     pub(crate) fn occupied_for<R>(&self, record: impl FnOnce() -> R) -> R {
-        self.occupied.0.fetch_or(BUSY, Ordering::Relaxed);
+        self.head.occupied.fetch_or(BUSY, Ordering::Relaxed);
         let result = record();
-        self.occupied.0.fetch_and(!BUSY, Ordering::Relaxed);
+        self.head.occupied.fetch_and(!BUSY, Ordering::Relaxed);
         result
     }
 
     pub(crate) fn is_busy(&self) -> bool {
-        self.occupied.0.load(Ordering::Relaxed) & BUSY != 0
+        self.head.occupied.load(Ordering::Relaxed) & BUSY != 0
     }
 
     pub(crate) fn is_inside(&self) -> bool {
-        self.occupied.0.load(Ordering::Relaxed) % WATCHED >= INSIDE
+        self.head.occupied.load(Ordering::Relaxed) % WATCHED >= INSIDE
     }
 
     pub(crate) fn attention(&self) -> Attention {
-        Attention(self.occupied.0.load(Ordering::Relaxed) & (WATCHED | OBSERVED | OBSERVES_ALL))
+        Attention(self.head.occupied.load(Ordering::Relaxed) & (WATCHED | OBSERVED | OBSERVES_ALL))
     }
 
     /// Puts the thread under attention again; whatever it is under now stays.
     pub(crate) fn attend(&self, attention: Attention) {
-        self.occupied.0.fetch_or(attention.0, Ordering::Relaxed);
+        self.head.occupied.fetch_or(attention.0, Ordering::Relaxed);
+        self.look();
     }
 
     /// Ends what `occupy` began, on a thread that may be under attention.
     #[inline(always)]
     pub(crate) fn vacate_to(&self, attention: Attention) {
         compiler_fence(Ordering::SeqCst);
-        self.occupied.0.store(attention.0, Ordering::Relaxed);
+        self.head.occupied.store(attention.0, Ordering::Relaxed);
     }
 
     fn set_attention(&self, bit: u64, is_on: bool) {
         if is_on {
-            self.occupied.0.fetch_or(bit, Ordering::Relaxed);
+            self.head.occupied.fetch_or(bit, Ordering::Relaxed);
+            self.look();
         } else {
-            self.occupied.0.fetch_and(!bit, Ordering::Relaxed);
+            self.head.occupied.fetch_and(!bit, Ordering::Relaxed);
         }
     }
 
@@ -431,7 +491,7 @@ impl ThreadState {
     }
 
     pub(crate) fn is_observed(&self) -> bool {
-        self.occupied.0.load(Ordering::Relaxed) & OBSERVED != 0
+        self.head.occupied.load(Ordering::Relaxed) & OBSERVED != 0
     }
 
     pub(crate) fn set_observed(&self, is_on: bool) {
@@ -439,7 +499,7 @@ impl ThreadState {
     }
 
     pub(crate) fn observes_all(&self) -> bool {
-        self.occupied.0.load(Ordering::Relaxed) & OBSERVES_ALL != 0
+        self.head.occupied.load(Ordering::Relaxed) & OBSERVES_ALL != 0
     }
 
     pub(crate) fn set_observes_all(&self, is_on: bool) {
@@ -525,7 +585,8 @@ impl InTracker {
     pub(crate) fn enter() -> Self {
         let thread = current_or_register();
         if let Some(thread) = thread {
-            thread.occupied.0.fetch_add(INSIDE, Ordering::Relaxed);
+            thread.head.occupied.fetch_add(INSIDE, Ordering::Relaxed);
+            thread.look();
         }
         Self {
             thread,
@@ -537,7 +598,7 @@ impl InTracker {
 impl Drop for InTracker {
     fn drop(&mut self) {
         if let Some(thread) = self.thread {
-            thread.occupied.0.fetch_sub(INSIDE, Ordering::Relaxed);
+            thread.head.occupied.fetch_sub(INSIDE, Ordering::Relaxed);
         }
     }
 }

@@ -5,7 +5,7 @@
 use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, spin_loop};
 use core::cell::Cell;
 use core::ffi::c_void;
-use core::ptr;
+use core::ptr::{self, NonNull};
 
 use super::fork;
 use super::shared::{make_shared_growth, shared_row};
@@ -62,10 +62,10 @@ pub(crate) fn is_initialised() -> bool {
 #[cold]
 pub(super) fn register() -> Option<&'static ThreadState> {
     // Until we are through, whatever this thread allocates (it should be nothing) is counted in the shared shard.
-    set_current(&raw const WITHOUT.0);
+    set_current(NonNull::from(&WITHOUT.0));
     if !is_initialised() {
         // Another thread is making the tables this very moment: try again at the next event.
-        set_current(&raw const UNKNOWN.0);
+        set_current(NonNull::from(&UNKNOWN.0));
         return None;
     }
     let state = take_over().or_else(make)?;
@@ -86,7 +86,7 @@ pub(super) fn register() -> Option<&'static ThreadState> {
     // SAFETY: this thread has just taken the state, so nobody else touches its stack state.
     stack::init_thread(unsafe { &mut *state.stack.get() });
     state.status.store(LIVE, Ordering::Release);
-    set_current(ptr::from_ref(state).cast());
+    set_current(NonNull::from(state).cast());
     // The threads of a model end by hand.
     if cfg!(not(allocscope_model))
         && let Ok(key) = u32::try_from(EXIT_KEY.load(Ordering::Relaxed))
@@ -205,7 +205,7 @@ unsafe extern "C" fn on_thread_exit(state: *mut c_void) {
 
 /// The calling thread, whose state it is, ends.
 pub(super) fn end(state: &'static ThreadState) {
-    set_current(&raw const WITHOUT.0);
+    set_current(NonNull::from(&WITHOUT.0));
     peak::flush(state);
     frame::forget_calls(state);
     set_ended(state);
