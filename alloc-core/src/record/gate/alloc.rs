@@ -22,11 +22,12 @@ use {super::row::find_stack, crate::record::stack};
 /// `GlobalAlloc::alloc` and `alloc_zeroed`.
 ///
 /// PERF: one function per mode, so that mode `off` pays for no registers saved on behalf of the others; and in `scopes` and
-/// `sampled` one for each way to fill, which saves the three instructions of that choice.
+/// `sampled` one for each way to fill, which saves the three instructions of that choice. Their arguments are in the order of those of the
+/// functions that the compiler makes around this one, and `inner` behind, so that they stay in their registers; so it is in `free` and `realloc`.
 #[inline(always)]
 pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
     if !block::header_is_in_front(layout) {
-        return alloc_behind(inner, layout, fill);
+        return alloc_behind(layout.size(), layout.align(), inner, fill);
     }
     let size = layout.size();
     if !block::is_grantable_in_front(size) {
@@ -43,7 +44,7 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
         };
     }
     match fill {
-        _ if settings::takes_stacks() => alloc_exact(inner, size, fill),
+        _ if settings::takes_stacks() => alloc_exact(size, inner, fill),
         Fill::Any => alloc_in_scope::<A, false>(size, inner),
         Fill::Zero => alloc_in_scope::<A, true>(size, inner),
     }
@@ -82,7 +83,7 @@ fn granted_meanwhile(granted: *mut u8, size: usize) -> *mut u8 {
 /// PERF: a frame less to step through is 80 instructions of some 700; these are three.
 #[cfg(stack_rules)]
 #[unsafe(naked)]
-extern "sysv64" fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+extern "sysv64" fn alloc_exact<A: GlobalAlloc>(size: usize, inner: &A, fill: Fill) -> *mut u8 {
     // The directives are for unwinders that stop inside it (profilers): a naked function has no unwind information of its own.
     naked_asm!(
         ".cfi_startproc",
@@ -97,14 +98,14 @@ extern "sysv64" fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fil
 /// See [`alloc_exact`], whose stack pointer and `rbp` these are.
 #[cfg(stack_rules)]
 extern "sysv64" fn alloc_exact_from<A: GlobalAlloc>(
-    inner: &A,
     size: usize,
+    inner: &A,
     fill: Fill,
     sp: usize,
     rbp: usize,
 ) -> *mut u8 {
     let Some(thread) = thread::unoccupied() else {
-        return alloc_exact_unusual(inner, size, fill, sp, rbp);
+        return alloc_exact_unusual(size, inner, fill, sp, rbp);
     };
     thread.occupy();
     // SAFETY: the thread is occupied and ours, so this is the only reference to the stack state.
@@ -120,8 +121,8 @@ extern "sysv64" fn alloc_exact_from<A: GlobalAlloc>(
 #[cold]
 #[inline(never)]
 extern "sysv64" fn alloc_exact_unusual<A: GlobalAlloc>(
-    inner: &A,
     size: usize,
+    inner: &A,
     fill: Fill,
     sp: usize,
     rbp: usize,
@@ -129,7 +130,7 @@ extern "sysv64" fn alloc_exact_unusual<A: GlobalAlloc>(
     unusual::alloc(inner, block::SMALL_ALIGN, size, fill, || {
         // The mode may have been set by the environment meanwhile.
         if settings::takes_stacks() {
-            alloc_exact_from(inner, size, fill, sp, rbp)
+            alloc_exact_from(size, inner, fill, sp, rbp)
         } else {
             alloc_again(inner, block::SMALL_ALIGN, size, fill)
         }
@@ -153,7 +154,7 @@ fn alloc_again<A: GlobalAlloc>(inner: &A, align: usize, size: usize, fill: Fill)
 /// Mode `exact`, header in front.
 #[cfg(not(stack_rules))]
 #[inline(never)]
-fn alloc_exact<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+fn alloc_exact<A: GlobalAlloc>(size: usize, inner: &A, fill: Fill) -> *mut u8 {
     let Some((thread, attention)) = thread::recording() else {
         return alloc_unusual(inner, size, fill);
     };
@@ -190,8 +191,7 @@ fn ask_exact<A: GlobalAlloc>(
 
 /// Header behind, in every mode.
 #[inline(never)]
-fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u8 {
-    let (size, align) = (layout.size(), layout.align());
+fn alloc_behind<A: GlobalAlloc>(size: usize, align: usize, inner: &A, fill: Fill) -> *mut u8 {
     if !block::is_grantable(size, align) {
         return ptr::null_mut();
     }
@@ -207,7 +207,7 @@ fn alloc_behind<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *mut u
     thread.occupy();
     let mode = settings::mode();
     if mode == Mode::Sampled {
-        return sampled::alloc_behind(inner, (thread, attention), layout, fill);
+        return sampled::alloc_behind(inner, (thread, attention), (size, align), fill);
     }
     let (row, context) = find_row(thread, mode);
     let granted = ask(inner, block::backed_layout(size, align), fill);

@@ -33,7 +33,7 @@ pub(crate) unsafe fn dealloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
         unsafe { inner.dealloc(block, block::plain_layout(size)) };
     } else {
         // SAFETY: the caller's promise.
-        unsafe { dealloc_behind(inner, block, layout) };
+        unsafe { dealloc_behind(block, size, layout.align(), inner) };
     }
 }
 
@@ -79,8 +79,7 @@ unsafe fn dealloc_front_slowly<A: GlobalAlloc>(block: *mut u8, size: usize, inne
 /// # Safety
 /// - As for `dealloc`, and the layout's alignment is 16 or more.
 #[inline(never)]
-unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout) {
-    let size = layout.size();
+unsafe fn dealloc_behind<A: GlobalAlloc>(block: *mut u8, size: usize, align: usize, inner: &A) {
     // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
     let header = unsafe { block::read_behind(block, size) };
     if header.is_tracked() {
@@ -90,7 +89,7 @@ unsafe fn dealloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layo
         free_untracked();
     }
     // SAFETY: `block` is what the inner allocator granted for `backed_layout`.
-    unsafe { inner.dealloc(block, block::backed_layout(size, layout.align())) };
+    unsafe { inner.dealloc(block, block::backed_layout(size, align)) };
 }
 
 #[cold]

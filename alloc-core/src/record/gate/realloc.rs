@@ -28,7 +28,7 @@ use crate::record::thread::{self, Attention, ThreadState};
 pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
     if !block::header_is_in_front(layout) {
         // SAFETY: the caller's promise.
-        unsafe { realloc_behind(inner, block, layout, new_size) }
+        unsafe { realloc_behind(block, layout.size(), layout.align(), new_size, inner) }
     } else if !block::is_grantable_in_front(new_size) {
         ptr::null_mut()
     } else if block::address_says_tracked(block) {
@@ -39,7 +39,7 @@ pub(crate) unsafe fn realloc<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: 
         unsafe { sampled::realloc_plain(block, layout.size(), new_size, inner) }
     } else {
         // SAFETY: the caller's promise; the block is untracked.
-        unsafe { realloc_untracked(inner, block, layout, new_size) }
+        unsafe { realloc_untracked(block, layout.size(), layout.align(), new_size, inner) }
     }
 }
 
@@ -51,9 +51,7 @@ unsafe fn realloc_front<A: GlobalAlloc>(block: *mut u8, size: usize, new_size: u
     let (granted, header) = unsafe { block::read_front(block) };
     if let Some(thread) = sampling(header) {
         // SAFETY: the caller's promise; 8 is the alignment of every block with its header in front.
-        let layout = unsafe { Layout::from_size_align_unchecked(size, block::SMALL_ALIGN) };
-        // SAFETY: the caller's promise.
-        return unsafe { sampled::realloc(inner, thread, block, layout, new_size) };
+        return unsafe { sampled::realloc(inner, thread, block, (size, block::SMALL_ALIGN), new_size) };
     }
     let Some(event) = ReallocEvent::begin() else {
         return ptr::null_mut();
@@ -81,27 +79,32 @@ unsafe fn realloc_front<A: GlobalAlloc>(block: *mut u8, size: usize, new_size: u
 /// # Safety
 /// - As for `realloc`, and the layout's alignment is 16 or more.
 #[inline(never)]
-unsafe fn realloc_behind<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    if !block::is_grantable(new_size, layout.align()) {
+unsafe fn realloc_behind<A: GlobalAlloc>(
+    block: *mut u8,
+    size: usize,
+    align: usize,
+    new_size: usize,
+    inner: &A,
+) -> *mut u8 {
+    if !block::is_grantable(new_size, align) {
         return ptr::null_mut();
     }
-    let size = layout.size();
     // SAFETY: every block of this alignment carries a header behind it; the caller owns the block.
     let header = unsafe { block::read_behind(block, size) };
     if let Some(thread) = sampling(header) {
         // SAFETY: the caller's promise.
-        return unsafe { sampled::realloc(inner, thread, block, layout, new_size) };
+        return unsafe { sampled::realloc(inner, thread, block, (size, align), new_size) };
     }
     if !header.is_tracked() {
         // SAFETY: the caller's promise; the block is untracked.
-        return unsafe { realloc_untracked(inner, block, layout, new_size) };
+        return unsafe { realloc_untracked(block, size, align, new_size, inner) };
     }
     let Some(event) = ReallocEvent::begin() else {
         return ptr::null_mut();
     };
-    let new_layout = block::backed_layout(new_size, layout.align());
+    let new_layout = block::backed_layout(new_size, align);
     // SAFETY: `block` came from `inner` for `backed_layout` of the old size; the new size is that of a valid layout.
-    let moved = unsafe { inner.realloc(block, block::backed_layout(size, layout.align()), new_layout.size()) };
+    let moved = unsafe { inner.realloc(block, block::backed_layout(size, align), new_layout.size()) };
     if moved.is_null() {
         event.cancel();
         return moved;
@@ -285,28 +288,32 @@ pub(super) fn realloc_birth(
 /// # Safety
 /// - As for `realloc`, and the block is untracked.
 #[inline(never)]
-pub(super) unsafe fn realloc_untracked<A: GlobalAlloc>(inner: &A, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    let (size, align) = (layout.size(), layout.align());
+pub(super) unsafe fn realloc_untracked<A: GlobalAlloc>(
+    block: *mut u8,
+    size: usize,
+    align: usize,
+    new_size: usize,
+    inner: &A,
+) -> *mut u8 {
     if let Some(thread) = sampling(Header::UNTRACKED) {
         // SAFETY: the caller's promise.
-        return unsafe { sampled::realloc(inner, thread, block, layout, new_size) };
+        return unsafe { sampled::realloc(inner, thread, block, (size, align), new_size) };
     }
     if settings::mode() != Mode::Off {
-        // SAFETY: the caller promises a non-zero `new_size` that makes a valid layout with this alignment.
-        let moved = alloc(
-            inner,
-            unsafe { Layout::from_size_align_unchecked(new_size, align) },
-            Fill::Any,
-        );
+        // SAFETY: the caller promises that the alignment is one, and that `new_size` makes a valid layout with it.
+        let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, align) };
+        let moved = alloc(inner, new_layout, Fill::Any);
         if !moved.is_null() {
             // SAFETY: both blocks are valid for the smaller size, and the new one was granted while the old one was alive.
             unsafe { ptr::copy_nonoverlapping(block, moved, size.min(new_size)) };
+            // SAFETY: as above; the block of this size was granted.
+            let layout = unsafe { Layout::from_size_align_unchecked(size, align) };
             // SAFETY: the caller's promise; the block is not used again.
             unsafe { dealloc(inner, block, layout) };
         }
         return moved;
     }
-    if block::header_is_in_front(layout) {
+    if align <= block::SMALL_ALIGN {
         // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`.
         return unsafe { inner.realloc(block, block::plain_layout(size), block::plain_layout(new_size).size()) };
     }

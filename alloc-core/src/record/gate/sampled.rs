@@ -33,7 +33,7 @@ use crate::record::{context, frame, settings, stack};
 pub(super) fn alloc_front<A: GlobalAlloc, const IS_ZEROED: bool>(size: usize, inner: &A) -> *mut u8 {
     let fill = Fill::of(IS_ZEROED);
     let Some(thread) = thread::unsampled(size as u64) else {
-        return sample_front(inner, size, fill);
+        return sample_front(size, inner, fill);
     };
     thread.sampled_bytes().add(size as u64);
     alloc_unsampled(inner, thread, size, fill)
@@ -90,7 +90,7 @@ const NONE_AFTER_ALL: u64 = 0u64.wrapping_sub(1);
 #[cfg(stack_rules)]
 #[cold]
 #[unsafe(naked)]
-extern "sysv64" fn sample_front<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+extern "sysv64" fn sample_front<A: GlobalAlloc>(size: usize, inner: &A, fill: Fill) -> *mut u8 {
     naked_asm!(
         ".cfi_startproc",
         "mov rcx, rsp",
@@ -104,8 +104,8 @@ extern "sysv64" fn sample_front<A: GlobalAlloc>(inner: &A, size: usize, fill: Fi
 /// See [`sample_front`], whose stack pointer and `rbp` these are.
 #[cfg(stack_rules)]
 extern "sysv64" fn sample_front_from<A: GlobalAlloc>(
-    inner: &A,
     size: usize,
+    inner: &A,
     fill: Fill,
     sp: usize,
     rbp: usize,
@@ -121,7 +121,7 @@ extern "sysv64" fn sample_front_from<A: GlobalAlloc>(
 #[cfg(not(stack_rules))]
 #[cold]
 #[inline(never)]
-fn sample_front<A: GlobalAlloc>(inner: &A, size: usize, fill: Fill) -> *mut u8 {
+fn sample_front<A: GlobalAlloc>(size: usize, inner: &A, fill: Fill) -> *mut u8 {
     sample_with(inner, size, fill, capture)
 }
 
@@ -198,10 +198,9 @@ fn find_context(thread: &ThreadState, hash: u64, interval: Interval) -> Option<C
 pub(super) fn alloc_behind<A: GlobalAlloc>(
     inner: &A,
     (thread, attention): (&'static ThreadState, Attention),
-    layout: Layout,
+    (size, align): (usize, usize),
     fill: Fill,
 ) -> *mut u8 {
-    let (size, align) = (layout.size(), layout.align());
     open_calls(thread);
     let sampled = count(thread, size);
     let granted = match sampled {
@@ -237,17 +236,10 @@ fn count(thread: &ThreadState, size: usize) -> Option<(ContextId, Interval)> {
 /// # Safety
 /// - As for `gate::realloc`, which has looked whether the new size can be granted; the block is untracked and of `align <= 8`.
 #[inline(never)]
-pub(super) unsafe fn realloc_plain<A: GlobalAlloc>(
-    block: *mut u8,
-    size: usize,
-    new_size: usize,
-    inner: &A,
-) -> *mut u8 {
+pub(super) unsafe fn realloc_plain<A: GlobalAlloc>(block: *mut u8, size: usize, new_size: usize, inner: &A) -> *mut u8 {
     let Some(thread) = thread::unsampled(new_size as u64) else {
-        // SAFETY: the caller's promise; 8 is the alignment of every block that would have its header in front.
-        let layout = unsafe { Layout::from_size_align_unchecked(size, block::SMALL_ALIGN) };
         // SAFETY: the caller's promise.
-        return unsafe { realloc_untracked(inner, block, layout, new_size) };
+        return unsafe { realloc_untracked(block, size, block::SMALL_ALIGN, new_size, inner) };
     };
     thread.sampled_bytes().add(new_size as u64);
     count_resized(thread, new_size);
@@ -283,7 +275,7 @@ pub(super) unsafe fn realloc<A: GlobalAlloc>(
     inner: &A,
     (thread, attention): (&'static ThreadState, Attention),
     block: *mut u8,
-    layout: Layout,
+    (size, align): (usize, usize),
     new_size: usize,
 ) -> *mut u8 {
     if attention.is_any() && thread.watch.fails_now(thread) {
@@ -291,8 +283,7 @@ pub(super) unsafe fn realloc<A: GlobalAlloc>(
     }
     thread.occupy();
     open_calls(thread);
-    let (size, align) = (layout.size(), layout.align());
-    let in_front = block::header_is_in_front(layout);
+    let in_front = align <= block::SMALL_ALIGN;
     let has_header = !in_front || block::address_says_tracked(block);
     let (from, header) = match (in_front, has_header) {
         // SAFETY: the address bit says that `write_front` made this block; the caller owns it.

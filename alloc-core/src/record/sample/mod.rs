@@ -120,7 +120,9 @@ fn draw_again(thread: &ThreadState) {
     thread.sample_random.set(state);
     thread.sample_interval.store(interval.bits(), Ordering::Relaxed);
     let from = thread.sampled_bytes().get() + 1;
-    thread.sample_at.set(from.saturating_add(weight::draw(random, interval)));
+    thread
+        .sample_at
+        .set(from.saturating_add(weight::draw(random, interval)));
 }
 
 // Samples.
