@@ -18,7 +18,7 @@ pub(crate) const HEADER_BYTES: usize = 8;
 const ADDRESS_BIT: usize = 8;
 const INNER_ALIGN: usize = 16;
 /// Larger requests are refused (null): no allocator can grant them, and the sums below cannot overflow.
-const MAX_SIZE: usize = isize::MAX as usize - (1 << 16);
+pub(super) const MAX_SIZE: usize = isize::MAX as usize - (1 << 16);
 
 pub(crate) const CONTEXT_BITS: u32 = 22;
 pub(crate) const EPOCH_BITS: u32 = 12;

@@ -30,18 +30,22 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
         return alloc_behind(layout.size(), layout.align(), inner, fill);
     }
     let size = layout.size();
-    if !block::is_grantable_in_front(size) {
-        return ptr::null_mut();
-    }
     // PERF: one compare for each mode, and `off` first. It may be `off` since a moment ago at the end, too.
     if settings::is_off() {
-        return ask(inner, block::plain_layout(size), fill);
+        return if block::is_grantable_in_front(size) {
+            ask(inner, block::plain_layout(size), fill)
+        } else {
+            ptr::null_mut()
+        };
     }
     if settings::is_sampled() {
         return match fill {
             Fill::Any => sampled::alloc_front::<A, false>(size, inner),
             Fill::Zero => sampled::alloc_front::<A, true>(size, inner),
         };
+    }
+    if !block::is_grantable_in_front(size) {
+        return ptr::null_mut();
     }
     match fill {
         _ if settings::takes_stacks() => alloc_exact(size, inner, fill),

@@ -29,6 +29,8 @@ use crate::record::thread::{self, Attention, ThreadState};
 use crate::record::{context, frame, settings, stack};
 
 /// Header in front.
+///
+/// PERF: what is too large to be granted is always a sample, so only `sample_with` looks at that.
 #[inline(never)]
 pub(super) fn alloc_front<A: GlobalAlloc, const IS_ZEROED: bool>(size: usize, inner: &A) -> *mut u8 {
     let fill = Fill::of(IS_ZEROED);
@@ -140,6 +142,9 @@ fn sample_with<A: GlobalAlloc>(
     fill: Fill,
     capture: impl FnOnce(&ThreadState) -> u64,
 ) -> *mut u8 {
+    if !block::is_grantable_in_front(size) {
+        return ptr::null_mut();
+    }
     let Some(thread) = thread::unoccupied() else {
         return alloc_unusual(inner, size, fill);
     };

@@ -21,7 +21,7 @@ pub(crate) use self::rows::{Sum, make_row, row};
 pub(crate) use self::weight::{BLOCK, BYTE, Interval, LEAST_BYTES, MOST_BYTES, Weight};
 #[cfg(test)]
 pub(crate) use self::weight::{draw, next_random};
-use super::block::{Birth, Header, Stamp};
+use super::block::{self, Birth, Header, Stamp};
 use super::counters::Counter;
 use super::epoch::{self, Effect};
 use super::thread::{Registry, ThreadState};
@@ -34,6 +34,9 @@ use crate::ids::ContextId;
 pub(crate) const DEFAULT_RATE: u32 = 10_000;
 /// Furthest that the rate cap backs off.
 const MOST_DOUBLINGS: u32 = 16;
+/// Bytes to the next sample at most: 2 EiB, so that what is larger than a block can be is always a sample.
+const FARTHEST: u64 = 1 << 61;
+const _: () = assert!(FARTHEST < block::MAX_SIZE as u64);
 /// Further allocations of its thread after which a block is no longer a temporary one.
 const TEMPORARY: u32 = 8;
 
@@ -119,10 +122,8 @@ fn draw_again(thread: &ThreadState) {
     let random = weight::next_random(&mut state);
     thread.sample_random.set(state);
     thread.sample_interval.store(interval.bits(), Ordering::Relaxed);
-    let from = thread.sampled_bytes().get() + 1;
-    thread
-        .sample_at
-        .set(from.saturating_add(weight::draw(random, interval)));
+    let next = weight::draw(random, interval).min(FARTHEST);
+    thread.sample_at.set(thread.sampled_bytes().get() + 1 + next);
 }
 
 // Samples.
