@@ -25,7 +25,10 @@ fn counted() -> Option<Counted> {
 }
 
 fn sums(snapshot: &Snapshot) -> Counted {
-    let frames_of = |stack: Option<u32>| stack.map_or(0, |index| snapshot.stacks[index as usize].frames.len() as u64);
+    let frames_of = |stack: Option<u32>| {
+        let stack = stack.and_then(|index| snapshot.stacks.get(index as usize));
+        stack.map_or(0, |stack| stack.frames.len() as u64)
+    };
     let frames = |context: &alloc_core::model::Context| {
         (context.counters.total_allocations + context.counters.total_reallocations) * frames_of(context.stack)
     };

@@ -141,7 +141,9 @@ fn blocks_that_are_freed_at_once_are_told_from_those_that_stay() {
         let mut found = snapshot.contexts.iter().filter(|context| {
             context.scope == node && context.counters.total_bytes == bytes * context.counters.total_allocations
         });
-        found.find_map(|context| context.lifetimes).expect("some were followed")
+        found
+            .find_map(|context| context.lifetimes.as_deref())
+            .expect("some were followed")
     };
     let (short, long) = (of_size(2000), of_size(40));
     assert!(short.blocks > 64 && short.temporaries.none == short.blocks, "{short:?}");

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use super::nodes::read_nodes;
 use super::stacks::StackTable;
-use super::tables::{Sum, shared_copied};
+use super::tables::Sum;
 use super::{context_of, without_contexts};
 use crate::ids::{ContextId, ScopeNodeId};
 use crate::model::{Snapshot, add_counters};
@@ -50,7 +50,8 @@ fn sums_inside(scope: u32) -> HashMap<u32, Sum> {
             }
         }
         if let Some(row) = thread::shared_row(ContextId(id)) {
-            add(row, shared_copied(ContextId(id)));
+            let copied = thread::shared_growth(ContextId(id)).map_or(0, |row| row.copied_bytes.read());
+            add(row, copied);
         }
         sums.insert(id, sum);
     }
@@ -80,7 +81,7 @@ impl Baseline {
         }
         let nodes = read_nodes(&[]);
         let mut snapshot = without_contexts(nodes, peak_bytes);
-        let mut stacks = StackTable::new();
+        let mut stacks = StackTable::new(sums.len());
         for (id, sum) in sums {
             let counters = sum.counters();
             let Some(info) = context::info(ContextId(id)) else {

@@ -3,10 +3,11 @@
 //! A part of `control`: of the record side it sees `growth` and the threads.
 #![forbid(unsafe_code)]
 
-use super::ids::IdMap;
-use crate::ids::ContextId;
+use super::ids::Ascending;
+use super::tables;
 use crate::model::{Growth, GrowthClass};
 use crate::record::growth::{CLASSES, GrowthRow, class_bytes};
+use crate::record::pages::PAGE;
 use crate::record::thread::{self, ThreadState};
 
 #[derive(Default)]
@@ -45,23 +46,26 @@ impl Sum {
     }
 }
 
-/// The growth of every context that has some.
-pub(super) fn read(threads: &[&'static ThreadState], contexts: usize) -> IdMap<u32, Growth> {
-    let mut sums: IdMap<u32, Sum> = IdMap::default();
-    let mut add = |context: usize, row: &GrowthRow| {
-        if row.largest.read() != 0 || row.ended().any(|blocks| blocks != 0) {
-            sums.entry(context as u32).or_default().add(row);
+/// The growth of every context that has some. Adds what was copied to `sums`.
+pub(super) fn read(threads: &[&'static ThreadState], sums: &mut [tables::Sum]) -> Ascending<Growth> {
+    let mut all = Vec::new();
+    let mut pages: Vec<&'static [GrowthRow]> = Vec::new();
+    for (page, sums) in sums.chunks_mut(PAGE).enumerate() {
+        pages.clear();
+        pages.extend(threads.iter().map(|thread| thread.growth.rows_of(page)));
+        pages.push(thread::shared_growth_rows(page));
+        pages.retain(|rows| !rows.is_empty());
+        if pages.is_empty() {
+            continue;
         }
-    };
-    for thread in threads {
-        thread.growth.for_each(&mut add);
-    }
-    for context in 0..contexts {
-        if let Some(row) = thread::shared_growth(ContextId(context as u32)) {
-            add(context, row);
+        for (place, sum) in sums.iter_mut().enumerate() {
+            let mut growth = Sum::default();
+            for row in pages.iter().map(|rows| &rows[place]) {
+                sum.copied_bytes += row.copied_bytes.read();
+                growth.add(row);
+            }
+            all.extend(growth.growth().map(|growth| ((page * PAGE + place) as u32, growth)));
         }
     }
-    sums.into_iter()
-        .filter_map(|(context, sum)| Some((context, sum.growth()?)))
-        .collect()
+    Ascending::new(all)
 }

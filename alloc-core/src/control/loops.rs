@@ -3,21 +3,19 @@
 //! A part of `control`: of the record side it sees `observe` and `scope`.
 #![forbid(unsafe_code)]
 
-use super::ids::IdMap;
+use super::ids::{Ascending, IdMap, Places};
 use crate::model::{FreedBefore, Lifetimes, LoopSite, LoopStats, ScopeNode, Temporaries};
 use crate::record::counters::Counter;
 use crate::record::observe::{self, LoopRow, RECENT};
 use crate::record::scope;
 
 /// What was observed of iterations. `places`: where contexts stand in the snapshot.
-pub(super) fn read(nodes: &[ScopeNode], places: &IdMap<u32, u32>) -> Vec<LoopStats> {
+pub(super) fn read(nodes: &[ScopeNode], places: &Places) -> Vec<LoopStats> {
     let mut sites: IdMap<u32, Vec<LoopSite>> = IdMap::default();
     for row in observe::rows() {
-        if let Some(&context) = places.get(&row.context().0) {
-            sites
-                .entry(row.node())
-                .or_default()
-                .push(read_site(row, context, places));
+        if let Some(context) = places.get(row.context().0) {
+            let site = read_site(row, context as u32, places);
+            sites.entry(row.node()).or_default().push(site);
         }
     }
     let loops = nodes.iter().filter_map(|node| {
@@ -37,8 +35,8 @@ pub(super) fn read(nodes: &[ScopeNode], places: &IdMap<u32, u32>) -> Vec<LoopSta
     loops.collect()
 }
 
-/// How soon blocks were freed, by the id of their context.
-pub(super) fn read_lifetimes() -> IdMap<u32, Lifetimes> {
+/// How soon blocks were freed, by context.
+pub(super) fn read_lifetimes() -> Ascending<Lifetimes> {
     let mut lifetimes: IdMap<u32, Lifetimes> = IdMap::default();
     // A context may have two rows, made at the same instant.
     for row in observe::rows().filter(|row| row.node() == 0) {
@@ -50,7 +48,7 @@ pub(super) fn read_lifetimes() -> IdMap<u32, Lifetimes> {
         sum.temporaries.four += more.four;
         sum.temporaries.eight += more.eight;
     }
-    lifetimes
+    Ascending::new(lifetimes.into_iter().collect())
 }
 
 fn temporaries(row: &LoopRow) -> Temporaries {
@@ -58,11 +56,11 @@ fn temporaries(row: &LoopRow) -> Temporaries {
     Temporaries { none, one, four, eight }
 }
 
-fn read_site(row: &LoopRow, context: u32, places: &IdMap<u32, u32>) -> LoopSite {
+fn read_site(row: &LoopRow, context: u32, places: &Places) -> LoopSite {
     let mut final_bytes: Vec<u64> = row.final_bytes().collect();
     final_bytes.sort_unstable();
     let freed_before = row.targets().filter_map(|(target, blocks)| {
-        let context = *places.get(&target.0)?;
+        let context = places.get(target.0)? as u32;
         Some(FreedBefore { context, blocks })
     });
     LoopSite {

@@ -21,13 +21,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 pub(crate) use self::baseline::Baseline;
 pub(crate) use self::exit::{at_exit, on_denied};
-use self::ids::IdMap;
-use self::nodes::{add_inclusive, read_nodes};
+use self::ids::{Ascending, Places};
+use self::nodes::{add_inclusive, places_of, read_nodes};
+use self::samples::OlderEffects;
 use self::stacks::StackTable;
 pub(crate) use self::tables::{Reading, Sum, read_tables};
 use crate::ids::{ContextId, ScopeNodeId};
 use crate::model::{
-    Context, Counters, EpochChange, Error, ProcessInfo, SCHEMA_VERSION, ScopeNode, Snapshot, TrackerStats, add_counters,
+    Context, Counters, EpochChange, Error, ProcessInfo, SCHEMA_VERSION, ScopeNode, Snapshot, Stacks, TrackerStats,
+    add_counters,
 };
 use crate::record::counters::LOSSES;
 use crate::record::epoch::Effect;
@@ -94,71 +96,47 @@ fn collect() -> Snapshot {
         .get(ContextId::TRACKER.0 as usize)
         .map(Sum::counters)
         .unwrap_or_default();
-    let mut older: IdMap<u32, Vec<EpochChange>> = IdMap::default();
-    let mut older_samples: IdMap<u32, Vec<(u32, Effect)>> = IdMap::default();
-    epoch::for_each_change(|context, epoch, effect| {
-        if context::info(context).is_some_and(|info| info.interval().is_some()) {
-            older_samples.entry(context.0).or_default().push((epoch, effect));
-            return;
-        }
-        let Effect {
-            blocks,
-            bytes,
-            frees,
-            granted_bytes,
-        } = effect;
-        older.entry(context.0).or_default().push(EpochChange {
-            epoch,
-            blocks,
-            bytes,
-            frees,
-            granted_bytes,
-        });
-    });
-    let mut stacks = StackTable::new();
-    let mut contexts = Vec::with_capacity(sums.len());
-    let mut totals = Counters::default();
+    let (mut older, older_samples) = older_changes();
     let mut lifetimes = loops::read_lifetimes();
-    // Places of contexts in the snapshot, by their ids.
-    let mut places: IdMap<u32, u32> = IdMap::with_capacity_and_hasher(sums.len(), Default::default());
+    let mut stacks = StackTable::new(sums.len());
+    let mut contexts = Vec::with_capacity(sums.len());
+    let mut places = Places::of(sums.len());
     let (mut truncated_stacks, mut foreign_stacks) = (0, 0);
-    let position: IdMap<u32, usize> = nodes
-        .iter()
-        .enumerate()
-        .map(|(index, node)| (node.id.0, index))
-        .collect();
-    for (id, sum) in sums.iter().enumerate() {
+    let node_places = places_of(&nodes);
+    for (id, sum) in (0..).zip(&sums) {
+        let Some(info) = context::info(ContextId(id)).filter(|_| sum.is_used()) else {
+            continue;
+        };
+        let Some(node) = node_places.get(info.node()) else {
+            continue;
+        };
         let counters = sum.counters();
-        let Some(info) = context::info(ContextId(id as u32)) else {
-            continue;
-        };
-        let Some(&node) = position.get(&info.node()) else {
-            continue;
-        };
-        if counters.total_allocations == 0 && counters.total_reallocations == 0 && counters.copied_bytes == 0 {
-            continue;
-        }
         truncated_stacks += u64::from(info.is_truncated());
         foreign_stacks += u64::from(info.is_foreign());
-        add_counters(&mut totals, &counters);
         add_counters(&mut nodes[node].own, &counters);
-        let mut older = older.remove(&(id as u32)).unwrap_or_default();
-        older.sort_by_key(|change| change.epoch);
         let stack = (!info.frames().is_empty()).then(|| stacks.intern(info));
-        places.insert(id as u32, contexts.len() as u32);
+        let mut changes = Vec::new();
+        while let Some(change) = older.next_of(id) {
+            changes.push(change);
+        }
+        places.put(id, contexts.len());
         contexts.push(Context {
-            older,
-            growth: stack.and_then(|_| growth.remove(&(id as u32))),
-            lifetimes: lifetimes.remove(&(id as u32)),
+            older: changes,
+            growth: stack.and_then(|_| growth.next_of(id)).map(Box::new),
+            lifetimes: lifetimes.next_of(id).map(Box::new),
             ..context_of(info.node(), stack, counters)
         });
     }
+    let mut totals = Counters::default();
+    for node in &nodes {
+        add_counters(&mut totals, &node.own);
+    }
     let loops = loops::read(&nodes, &places);
-    let sampled = samples.add_to(&mut contexts, &mut stacks, &mut nodes, &position, &older_samples);
+    let sampled = samples.add_to(&mut contexts, &mut stacks, &mut nodes, &node_places, &older_samples);
     add_counters(&mut totals, &sampled);
     let sampling = samples.sampling(&nodes);
-    add_inclusive(&mut nodes, &position);
-    samples::add_inclusive(&mut nodes, &position);
+    add_inclusive(&mut nodes, &node_places);
+    samples::add_inclusive(&mut nodes, &node_places);
     if let Some(root) = nodes.first_mut() {
         root.peak_bytes = peak_bytes;
     }
@@ -189,6 +167,34 @@ fn collect() -> Snapshot {
         contexts,
         ..snapshot
     }
+}
+
+/// What events did to blocks of earlier epochs, and to samples of such.
+fn older_changes() -> (Ascending<EpochChange>, OlderEffects) {
+    let mut blocks: Vec<(u32, EpochChange)> = Vec::new();
+    let mut samples = OlderEffects::default();
+    epoch::for_each_change(|context, epoch, effect| {
+        if context::info(context).is_some_and(|info| info.interval().is_some()) {
+            samples.entry(context.0).or_default().push((epoch, effect));
+            return;
+        }
+        let Effect {
+            blocks: change,
+            bytes,
+            frees,
+            granted_bytes,
+        } = effect;
+        let change = EpochChange {
+            epoch,
+            blocks: change,
+            bytes,
+            frees,
+            granted_bytes,
+        };
+        blocks.push((context.0, change));
+    });
+    blocks.sort_by_key(|(_, change)| change.epoch);
+    (Ascending::new(blocks), samples)
 }
 
 /// What was counted in a context, and nothing else.
@@ -226,7 +232,7 @@ fn without_contexts(nodes: Vec<ScopeNode>, peak_bytes: u64) -> Snapshot {
         contents: Vec::new(),
         scopes: nodes,
         contexts: Vec::new(),
-        stacks: Vec::new(),
+        stacks: Stacks::default(),
         frames: Vec::new(),
         modules: Vec::new(),
         tracker: TrackerStats {
@@ -265,7 +271,7 @@ pub(crate) fn snapshot_of_context(context: u32, bytes: u64) -> Option<Snapshot> 
     stack::sync_with_loader();
     let info = context::info(ContextId(context)).filter(|_| context != 0)?;
     let mut snapshot = without_contexts(read_nodes(&[]), 0);
-    let mut stacks = StackTable::new();
+    let mut stacks = StackTable::new(1);
     let stack = (!info.frames().is_empty()).then(|| stacks.intern(info));
     let counters = Counters {
         total_allocations: 1,

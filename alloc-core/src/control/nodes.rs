@@ -3,13 +3,22 @@
 //! A part of `control`.
 #![forbid(unsafe_code)]
 
-use super::ids::IdMap;
+use super::ids::Places;
 use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
 use crate::model::{CallStats, Counters, ScopeNode, add_counters};
 use crate::record::counters::NodeRow;
 use crate::record::peak::Stretch;
 use crate::record::scope;
 use crate::record::thread::ThreadState;
+
+/// Where nodes stand in the snapshot.
+pub(super) fn places_of(nodes: &[ScopeNode]) -> Places {
+    let mut places = Places::of(nodes.last().map_or(0, |last| last.id.0 as usize + 1));
+    for (place, node) in nodes.iter().enumerate() {
+        places.put(node.id.0, place);
+    }
+    places
+}
 
 pub(super) fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
     let ids = (ScopeNodeId::ROOT.0..scope::node_count()).filter(|&id| id != ScopeNodeId::TRACKER.0);
@@ -100,13 +109,13 @@ pub(super) fn read_calls<'a>(total: &'a NodeRow, rows: impl Iterator<Item = &'a 
 }
 
 /// Parents come before their children: from the back, every node is complete when it is added to its parent.
-pub(super) fn add_inclusive(nodes: &mut [ScopeNode], position: &IdMap<u32, usize>) {
+pub(super) fn add_inclusive(nodes: &mut [ScopeNode], places: &Places) {
     for node in nodes.iter_mut() {
         node.inclusive = node.own;
     }
     for index in (0..nodes.len()).rev() {
         let inclusive = nodes[index].inclusive;
-        if let Some(&parent) = nodes[index].parent.and_then(|parent| position.get(&parent.0)) {
+        if let Some(parent) = nodes[index].parent.and_then(|parent| places.get(parent.0)) {
             add_counters(&mut nodes[parent].inclusive, &inclusive);
         }
     }

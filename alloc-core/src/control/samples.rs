@@ -3,7 +3,7 @@
 //! A part of `control`. INVARIANT: what was freed is read before what was granted, so that nothing alive comes out below zero.
 #![forbid(unsafe_code)]
 
-use super::ids::IdMap;
+use super::ids::{IdMap, Places};
 use super::stacks::StackTable;
 use crate::ids::{ContextId, ScopeNodeId};
 use crate::model::{
@@ -40,6 +40,9 @@ struct Sampled {
     granted: Sum,
     reallocated: u64,
 }
+
+/// Effects on samples of earlier epochs, with those epochs, by context.
+pub(super) type OlderEffects = IdMap<u32, Vec<(u32, Effect)>>;
 
 /// Everything about samples that is read while no thread is folded.
 #[derive(Default)]
@@ -147,17 +150,18 @@ impl Sampled {
 
 impl SampleReading {
     /// Adds estimates to `contexts`, whose stacks are in `stacks`, and exact figures and estimates to `nodes`; gives what they add to the
-    /// totals of the program. `position`: where scope nodes are. `older`: effects on samples of earlier epochs, by context.
+    /// totals of the program. `position`: where scope nodes are.
     pub(super) fn add_to(
         &self,
         contexts: &mut Vec<Context>,
         stacks: &mut StackTable,
         nodes: &mut [ScopeNode],
-        position: &IdMap<u32, usize>,
-        older: &IdMap<u32, Vec<(u32, Effect)>>,
+        position: &Places,
+        older: &OlderEffects,
     ) -> Counters {
+        let others: &[Context] = if self.contexts.is_empty() { &[] } else { contexts };
         let mut places: IdMap<(ScopeNodeId, Option<u32>), usize> = (0..)
-            .zip(contexts.iter())
+            .zip(others)
             .map(|(at, context)| ((context.scope, context.stack), at))
             .collect();
         let mut live: IdMap<u32, Counters> = IdMap::default();
@@ -165,7 +169,7 @@ impl SampleReading {
             let Some(info) = context::info(ContextId(sampled.id)) else {
                 continue;
             };
-            let Some(&node) = position.get(&info.node()) else {
+            let Some(node) = position.get(info.node()) else {
                 continue;
             };
             let stack = (!info.frames().is_empty()).then(|| stacks.intern(info));
@@ -202,7 +206,7 @@ impl SampleReading {
                 live_bytes: estimated.live_bytes,
                 ..Counters::default()
             };
-            if let Some(&node) = position.get(id) {
+            if let Some(node) = position.get(*id) {
                 add_counters(&mut nodes[node].own, &counters);
                 add_counters(&mut totals, &counters);
             }
@@ -268,7 +272,7 @@ fn add_older(context: &mut Context, epoch: u32, sum: &Sum, interval: Interval) {
 }
 
 /// The samples of every node, those inside it included.
-pub(super) fn add_inclusive(nodes: &mut [ScopeNode], position: &IdMap<u32, usize>) {
+pub(super) fn add_inclusive(nodes: &mut [ScopeNode], position: &Places) {
     for node in nodes.iter_mut() {
         node.inclusive_samples = node.own_samples;
     }
@@ -276,7 +280,7 @@ pub(super) fn add_inclusive(nodes: &mut [ScopeNode], position: &IdMap<u32, usize
         let Some(inclusive) = nodes[index].inclusive_samples else {
             continue;
         };
-        if let Some(&parent) = nodes[index].parent.and_then(|parent| position.get(&parent.0)) {
+        if let Some(parent) = nodes[index].parent.and_then(|parent| position.get(parent.0)) {
             nodes[parent].inclusive_samples.get_or_insert_default().add(&inclusive);
         }
     }

@@ -1,26 +1,39 @@
 //! Gives the stacks, frames and modules of a snapshot their places in it.
 //!
-//! A part of `control`. Cost: a hash look-up for each stack, and one for each frame of a new stack.
+//! A part of `control`. Cost: a hash look-up for each stack, and one for each frame of a new stack that the last one has not at that place;
+//! what a frame is, is found out once.
 #![forbid(unsafe_code)]
 
+use std::collections::hash_map::Entry;
+use std::ops::RangeInclusive;
+
 use super::ids::IdMap;
-use crate::model::{Code, Frame, Module, Stack};
+use crate::model::{Code, Frame, Module, Stacks};
+use crate::record::context::{ContextInfo, Packed};
+use crate::record::sys;
 use crate::record::thread::NoFork;
-use crate::record::{context, sys};
 use crate::symbolize::identity;
 
-/// Gives every distinct stack, frame and module of a snapshot its index.
+/// Gives every distinct stack of a snapshot its index.
 pub(super) struct StackTable {
-    modules: Vec<(std::ops::RangeInclusive<usize>, Module)>,
+    stacks: Stacks,
+    /// By what the record side knows a stack by: its hash and its flags.
+    known: IdMap<u64, u32>,
+    /// The frames of the last new stack, and their indices.
+    last: &'static [Packed],
+    indices: Vec<u32>,
+    frames: FrameTable,
+}
+
+/// Gives every distinct frame and module of a snapshot its index.
+struct FrameTable {
+    /// All that are loaded, by address.
+    modules: Vec<(RangeInclusive<usize>, Module)>,
     used_modules: Vec<Module>,
     module_index: IdMap<usize, u32>,
     frames: Vec<Frame>,
-    frame_index: IdMap<usize, u32>,
-    stacks: Vec<Stack>,
-    /// By what the record side knows a stack by: its hash and its flags.
-    stack_index: IdMap<u64, u32>,
-    /// Addresses of the last stack, outermost first, and their indices.
-    last: Vec<(usize, u32)>,
+    /// By address.
+    known: IdMap<usize, u32>,
 }
 
 /// A module as snapshots have it. `name` is the loader's; it gives the executable none.
@@ -49,7 +62,52 @@ fn describe(load_address: usize, name: &[u8], build_id: &[u8], code: Option<[u64
 }
 
 impl StackTable {
-    pub(super) fn new() -> Self {
+    /// With room for so many stacks.
+    pub(super) fn new(expected: usize) -> Self {
+        Self {
+            stacks: Stacks::with_capacity(expected),
+            known: IdMap::with_capacity_and_hasher(expected, Default::default()),
+            last: &[],
+            indices: Vec::new(),
+            frames: FrameTable::new(),
+        }
+    }
+
+    pub(super) fn intern(&mut self, info: &'static ContextInfo) -> u32 {
+        let index = self.stacks.len() as u32;
+        match self.known.entry(info.stack_key()) {
+            Entry::Occupied(known) => return *known.get(),
+            Entry::Vacant(place) => place.insert(index),
+        };
+        let (frames, table) = (info.frames(), &mut self.frames);
+        // PERF: beside the last stack, outermost frames side by side: stacks that were made one after the other have most in common,
+        // and what is the same needs no look-up.
+        let common = frames.len().min(self.last.len());
+        let (inner, outer) = frames.split_at(frames.len() - common);
+        let last = &self.last[self.last.len() - common..];
+        if frames.len() != self.last.len() {
+            let inner = inner.iter().map(|frame| table.index_of(frame.address()));
+            drop(self.indices.splice(..self.last.len() - common, inner));
+        }
+        let indices = &mut self.indices[frames.len() - common..];
+        for (at, (frame, last)) in outer.iter().zip(last).enumerate() {
+            if frame != last {
+                indices[at] = table.index_of(frame.address());
+            }
+        }
+        self.last = frames;
+        self.stacks.push(&self.indices, info.is_truncated(), info.is_foreign());
+        index
+    }
+
+    pub(super) fn finish(mut self) -> (Stacks, Vec<Frame>, Vec<Module>) {
+        self.stacks.shrink_to_fit();
+        (self.stacks, self.frames.frames, self.frames.used_modules)
+    }
+}
+
+impl FrameTable {
+    fn new() -> Self {
         let mut loaded = Vec::new();
         // LIMIT: where the loader cannot be asked, frames keep their bare addresses.
         if let Some(_no_fork) = NoFork::begin_with_loader() {
@@ -74,44 +132,22 @@ impl StackTable {
             used_modules: Vec::new(),
             module_index: IdMap::default(),
             frames: Vec::new(),
-            frame_index: IdMap::default(),
-            stacks: Vec::new(),
-            stack_index: IdMap::default(),
-            last: Vec::new(),
+            known: IdMap::default(),
         }
     }
 
-    pub(super) fn intern(&mut self, info: &'static context::ContextInfo) -> u32 {
-        let key = info.stack_key();
-        if let Some(&index) = self.stack_index.get(&key) {
+    fn index_of(&mut self, address: usize) -> u32 {
+        if let Some(&index) = self.known.get(&address) {
             return index;
         }
-        // PERF: from the outside, because stacks that were made one after the other begin alike: most frames need no look-up.
-        for (depth, address) in info.frames().iter().rev().enumerate() {
-            match self.last.get(depth) {
-                Some(&(known, _)) if known == address => {}
-                Some(_) => self.last[depth] = (address, self.frame(address)),
-                None => {
-                    let found = (address, self.frame(address));
-                    self.last.push(found);
-                }
-            }
-        }
-        let outermost_first = &self.last[..info.frames().len()];
-        self.stacks.push(Stack {
-            frames: outermost_first.iter().rev().map(|(_, index)| *index).collect(),
-            truncated: info.is_truncated(),
-            foreign: info.is_foreign(),
-        });
-        let index = self.stacks.len() as u32 - 1;
-        self.stack_index.insert(key, index);
+        let frame = self.frame(address);
+        self.frames.push(frame);
+        let index = self.frames.len() as u32 - 1;
+        self.known.insert(address, index);
         index
     }
 
-    fn frame(&mut self, address: usize) -> u32 {
-        if let Some(&index) = self.frame_index.get(&address) {
-            return index;
-        }
+    fn frame(&mut self, address: usize) -> Frame {
         // The return address may be one past the end of the last function of a module.
         let after = self.modules.partition_point(|(range, _)| *range.start() < address);
         let found = after
@@ -128,17 +164,10 @@ impl StackTable {
             }
             None => (None, address as u64),
         };
-        self.frames.push(Frame {
+        Frame {
             module,
             offset,
             symbols: Vec::new(),
-        });
-        let index = self.frames.len() as u32 - 1;
-        self.frame_index.insert(address, index);
-        index
-    }
-
-    pub(super) fn finish(self) -> (Vec<Stack>, Vec<Frame>, Vec<Module>) {
-        (self.stacks, self.frames, self.used_modules)
+        }
     }
 }

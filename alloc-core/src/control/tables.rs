@@ -4,10 +4,9 @@
 #![forbid(unsafe_code)]
 
 use super::growth;
-use super::ids::IdMap;
+use super::ids::Ascending;
 use super::nodes::read_nodes;
 use super::samples::{self, SampleReading};
-use crate::ids::ContextId;
 use crate::model::{Counters, Growth, ScopeNode};
 use crate::record::counters::{LOSSES, Row};
 use crate::record::pages::PAGE;
@@ -54,6 +53,11 @@ impl Sum {
         self.granted_bytes = self.granted_bytes.wrapping_add(row.granted_bytes.read());
     }
 
+    /// Something was granted, or copied.
+    pub(super) fn is_used(&self) -> bool {
+        self.allocations | self.reallocations | self.copied_bytes != 0
+    }
+
     pub(crate) fn counters(&self) -> Counters {
         Counters {
             total_allocations: self.allocations,
@@ -76,50 +80,39 @@ pub(crate) struct Reading {
     pub(crate) nodes: Vec<ScopeNode>,
     pub(crate) peak_bytes: u64,
     pub(crate) untracked_frees: u64,
-    pub(crate) growth: IdMap<u32, Growth>,
+    pub(crate) growth: Ascending<Growth>,
     pub(super) samples: SampleReading,
 }
 
-pub(super) fn shared_copied(context: ContextId) -> u64 {
-    thread::shared_growth(context).map_or(0, |row| row.copied_bytes.read())
+/// Contexts whose rows are read together: those of eight threads are 32 KiB, which are still in a cache when they are read for the second time.
+const CHUNK: usize = 64;
+const _: () = assert!(PAGE.is_multiple_of(CHUNK));
+
+/// Adds to the sums of the contexts from `first` on what their rows say, of which `page` has some.
+fn add_each(sums: &mut [Sum], first: usize, page: &'static [Row], add: impl Fn(&mut Sum, &Row)) {
+    let rows = page.get(first % PAGE..).unwrap_or_default();
+    sums.iter_mut().zip(rows).for_each(|(sum, row)| add(sum, row));
 }
 
-const CHUNK_PAGES: usize = 4;
-
-/// Adds what all threads have counted of the contexts from `first_page` on to their sums.
-fn add_rows(registry: &Registry, first_page: usize, sums: &mut [Sum]) {
-    let first = first_page * PAGE;
-    let pages = first_page..first_page + CHUNK_PAGES;
-    let shared = |place: usize| thread::shared_row(ContextId((first + place) as u32));
+/// Adds what all threads have counted of the contexts from `first` on, which are all in one page.
+fn add_rows(registry: &Registry, first: usize, sums: &mut [Sum]) {
+    let page = first / PAGE;
     // All frees of all threads first, then all allocations: so no context's live figures come out below zero.
     for thread in registry.threads() {
-        thread.rows.for_each_in(pages.clone(), |index, row| {
-            if let Some(sum) = sums.get_mut(index - first) {
-                sum.add_free_side(row);
-            }
-        });
+        add_each(sums, first, thread.rows.rows_of(page), Sum::add_free_side);
     }
-    for (place, sum) in sums.iter_mut().enumerate() {
-        if let Some(row) = shared(place) {
-            sum.add_free_side(row);
-        }
-    }
-    let serial = peak::serial();
-    for (place, sum) in sums.iter_mut().enumerate() {
-        if let Some(row) = shared(place) {
+    let shared = thread::shared_rows(page);
+    add_each(sums, first, shared, Sum::add_free_side);
+    let add_allocations = |sums: &mut [Sum], rows, peak_mark| {
+        add_each(sums, first, rows, |sum, row| {
             sum.add_allocation_side(row);
-            sum.at_peak = sum.at_peak.wrapping_add(row.bytes_at_peak(serial));
-            sum.copied_bytes += shared_copied(ContextId((first + place) as u32));
-        }
-    }
+            sum.at_peak = sum.at_peak.wrapping_add(row.bytes_at_peak(peak_mark));
+        });
+    };
+    add_allocations(sums, shared, Some(peak::serial()));
     // The list is read again: threads that began meanwhile may have granted what was freed above.
     for thread in registry.threads() {
-        thread.rows.for_each_in(pages.clone(), |index, row| {
-            if let Some(sum) = sums.get_mut(index - first) {
-                sum.add_allocation_side(row);
-                sum.at_peak = sum.at_peak.wrapping_add(thread.bytes_at_peak(row));
-            }
-        });
+        add_allocations(sums, thread.rows.rows_of(page), thread.mark_at_peak());
     }
 }
 
@@ -127,26 +120,17 @@ pub(crate) fn read_tables() -> Reading {
     let registry = Registry::lock();
     registry.fold_ended();
     let ended = epoch::end();
-    let count = context::count() as usize;
-    let mut sums = vec![Sum::default(); count];
-    // PERF: so many contexts at a time that their rows of some threads are still in a cache when they are read for the second time.
-    for (chunk, sums) in sums.chunks_mut(CHUNK_PAGES * PAGE).enumerate() {
-        add_rows(&registry, chunk * CHUNK_PAGES, sums);
-    }
-    for thread in registry.threads() {
-        thread.growth.for_each(|index, row| {
-            if let Some(sum) = sums.get_mut(index) {
-                sum.copied_bytes += row.copied_bytes.read();
-            }
-        });
+    let mut sums = vec![Sum::default(); context::count() as usize];
+    for (chunk, sums) in sums.chunks_mut(CHUNK).enumerate() {
+        add_rows(&registry, chunk * CHUNK, sums);
     }
     let threads: Vec<&ThreadState> = registry.threads().collect();
     Reading {
         epoch: ended,
+        growth: growth::read(&threads, &mut sums),
+        samples: samples::read(&threads, sums.len()),
         sums,
         nodes: read_nodes(&threads),
-        growth: growth::read(&threads, count),
-        samples: samples::read(&threads, count),
         peak_bytes: peak::of_process(threads.iter().copied()),
         untracked_frees: LOSSES.untracked_frees.read()
             + threads.iter().map(|thread| thread.untracked_frees.read()).sum::<u64>(),

@@ -170,7 +170,7 @@ pub(super) fn profile(snapshot: &Snapshot, options: &Options) -> Profile {
         let scopes = scope_path(snapshot, &places, context.scope);
         let stack = context.stack.and_then(|stack| snapshot.stacks.get(stack as usize));
         let mut location_id = Vec::new();
-        for &at in stack.map_or(&[][..], |stack| &stack.frames) {
+        for &at in stack.map_or(&[][..], |stack| stack.frames) {
             let Some(frame) = snapshot.frames.get(at as usize) else {
                 continue;
             };

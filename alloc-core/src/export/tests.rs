@@ -30,7 +30,7 @@ fn snapshot() -> Snapshot {
         frame(0x40, vec![symbol("main", "/home/me/shop/src/main.rs", 3)]),
         frame(0x50, Vec::new()),
     ];
-    snapshot.stacks = [&[0, 1, 3][..], &[0, 2, 3], &[0, 1, 3, 4]].map(fixture::stack).to_vec();
+    snapshot.stacks = fixture::stacks([&[0, 1, 3][..], &[0, 2, 3], &[0, 1, 3, 4]]);
     snapshot.scopes.push(fixture::scope(7, Some(1), "shop::handle"));
     snapshot.scopes.push(fixture::scope(8, Some(7), "a;b"));
     snapshot.contexts = vec![
@@ -124,7 +124,7 @@ fn heap_profiles_nest_and_sum_to_what_is_alive() {
 fn a_stack_of_any_depth_is_written() {
     let mut deep = snapshot();
     let frames: Vec<u32> = (0..20_000).map(|at| 1 + at % 3).collect();
-    deep.stacks[0] = fixture::stack(&frames);
+    deep.stacks = fixture::stacks([&frames[..], &[0, 2, 3], &[0, 1, 3, 4]]);
     let profile = text(Format::HeapProfile, &deep);
     assert_eq!(
         profile.matches("\"children\":[").count(),

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::ids::ScopeNodeId;
-use crate::model::{Counters, FreedBefore, LoopSite, LoopStats, Snapshot, Stack, Temporaries, add_counters};
+use crate::model::{Counters, FreedBefore, LoopSite, LoopStats, Snapshot, Temporaries, add_counters};
 
 /// A context by what it is, in any snapshot of one run: its node, and the addresses of its stack.
 type Name = (ScopeNodeId, Option<Vec<(Option<u64>, u64)>>);
@@ -19,11 +19,21 @@ fn names(snapshot: &Snapshot) -> Vec<Name> {
         let module = frame.module.and_then(|module| snapshot.modules.get(module as usize));
         (module.map(|module| module.load_address), frame.offset)
     };
-    let of_stack = |stack: u32| snapshot.stacks[stack as usize].frames.iter().map(address).collect();
+    let of_stack = |stack: u32| {
+        Some(
+            snapshot
+                .stacks
+                .get(stack as usize)?
+                .frames
+                .iter()
+                .map(address)
+                .collect(),
+        )
+    };
     snapshot
         .contexts
         .iter()
-        .map(|context| (context.scope, context.stack.map(of_stack)))
+        .map(|context| (context.scope, context.stack.and_then(of_stack)))
         .collect()
 }
 
@@ -78,12 +88,11 @@ fn keep_contexts(snapshot: &mut Snapshot, keep: impl Fn(ScopeNodeId) -> bool) {
     for context in &mut snapshot.contexts {
         context.stack = context.stack.map(|stack| stacks.number(stack));
     }
-    snapshot.stacks = stacks.take(&snapshot.stacks);
+    let kept = stacks.old.iter().filter_map(|&old| snapshot.stacks.get(old as usize));
+    snapshot.stacks = kept.collect();
     let mut frames = Renumbered::new(snapshot.frames.len());
-    for Stack { frames: of_stack, .. } in &mut snapshot.stacks {
-        for frame in of_stack {
-            *frame = frames.number(*frame);
-        }
+    for frame in snapshot.stacks.frames_mut() {
+        *frame = frames.number(*frame);
     }
     snapshot.frames = frames.take(&snapshot.frames);
 }

@@ -75,7 +75,7 @@ impl<'a> Places<'a> {
                     line: scope.line,
                 });
             let stack = context.stack.and_then(|stack| snapshot.stacks.get(stack as usize));
-            let number = folder.fold(stack.map(|stack| stack.frames.as_slice()), enclosing);
+            let number = folder.fold(stack.map(|stack| stack.frames), enclosing);
             let line = &folder.lines()[number];
             let key = match (unresolved, line.file.is_empty()) {
                 (true, _) => Key::Stack(context.stack),
@@ -149,7 +149,7 @@ impl<'a> Places<'a> {
     /// The part of a context's stack inside the loop of `scope`, by its frames; `None` when it is not known where the loop begins.
     pub(super) fn stack_inside(&self, context: u32, scope: usize) -> Option<&[u32]> {
         let stack = self.snapshot.contexts.get(context as usize)?.stack?;
-        let frames = &self.snapshot.stacks.get(stack as usize)?.frames;
+        let frames = self.snapshot.stacks.get(stack as usize)?.frames;
         let scope = self.snapshot.scopes.get(scope)?;
         // A loop is named after its function, its keyword and its line.
         let function = scope
@@ -175,7 +175,7 @@ impl<'a> Places<'a> {
         if let Some(known) = self.making.get(&stack) {
             return known.clone();
         }
-        let frames = &self.snapshot.stacks.get(stack as usize)?.frames;
+        let frames = self.snapshot.stacks.get(stack as usize)?.frames;
         let making = Making::of(&self.folder.below_line(frames));
         self.making.insert(stack, making.clone());
         making
@@ -195,7 +195,7 @@ impl<'a> Places<'a> {
 
     fn stack(&self, context: u32) -> Option<&'a [u32]> {
         let stack = self.snapshot.contexts.get(context as usize)?.stack?;
-        Some(&self.snapshot.stacks.get(stack as usize)?.frames)
+        Some(self.snapshot.stacks.get(stack as usize)?.frames)
     }
 
     /// The line of a context, for people.

@@ -478,7 +478,7 @@ mod tests {
                 "frames[0].module is 1, but modules has 1 entries",
             ),
             (
-                |s| s.stacks[1].frames[0] = 2,
+                |s| s.stacks.frames_mut()[2] = 2,
                 "stacks[1].frames[0] is 2, but frames has 2 entries",
             ),
             (

@@ -3,7 +3,7 @@
 
 use super::{
     CallStats, Context, Counters, EpochChange, Frame, Module, ProcessInfo, SCHEMA_VERSION, ScopeId, ScopeKind,
-    ScopeNode, ScopeNodeId, Snapshot, Stack, Symbol, TrackerStats,
+    ScopeNode, ScopeNodeId, Snapshot, Stacks, Symbol, TrackerStats,
 };
 
 /// Run `r1`, epoch 1, nothing but the root scope.
@@ -26,7 +26,7 @@ pub(crate) fn empty() -> Snapshot {
         peak_bytes: 0,
         scopes: vec![scope(1, None, "whole program")],
         contexts: Vec::new(),
-        stacks: Vec::new(),
+        stacks: Stacks::default(),
         frames: Vec::new(),
         modules: Vec::new(),
         budgets: Vec::new(),
@@ -98,12 +98,12 @@ pub(crate) fn context(scope: u32, stack: Option<u32>, live: u64) -> Context {
     }
 }
 
-pub(crate) fn stack(frames: &[u32]) -> Stack {
-    Stack {
-        frames: frames.to_vec(),
-        truncated: false,
-        foreign: false,
+pub(crate) fn stacks<F: AsRef<[u32]>>(all: impl IntoIterator<Item = F>) -> Stacks {
+    let mut stacks = Stacks::default();
+    for frames in all {
+        stacks.push(frames.as_ref(), false, false);
     }
+    stacks
 }
 
 /// One of everything, every field set: for the file format.
@@ -120,14 +120,8 @@ pub(crate) fn full() -> Snapshot {
             symbols: Vec::new(),
         },
     ];
-    snapshot.stacks = vec![
-        stack(&[0, 1]),
-        Stack {
-            frames: vec![1],
-            truncated: true,
-            foreign: true,
-        },
-    ];
+    snapshot.stacks = stacks([[0, 1]]);
+    snapshot.stacks.push(&[1], true, true);
     snapshot.contexts = vec![context(7, Some(0), 64), context(1, None, u64::MAX)];
     snapshot.contexts[0].older = vec![EpochChange {
         epoch: 1,

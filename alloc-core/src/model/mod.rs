@@ -12,6 +12,7 @@ mod file;
 #[cfg(test)]
 pub(crate) mod fixture;
 mod iterations;
+mod stacks;
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +22,7 @@ pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, Snaps
 pub use error::Error;
 pub use estimate::{Estimate, LEAST_SAMPLES, SampleSum, Samples, Sampling};
 pub use iterations::{FreedBefore, LoopSite, LoopStats, Temporaries};
+pub use stacks::{Stack, Stacks};
 
 pub(crate) use diff::add_counters;
 pub(crate) use file::write_atomically;
@@ -61,7 +63,7 @@ pub struct Snapshot {
     /// One entry for every (scope node, call stack) that allocated, the tracker's own excluded.
     pub contexts: Vec<Context>,
     /// Distinct call stacks, innermost frame first. `Context::stack` points here.
-    pub stacks: Vec<Stack>,
+    pub stacks: Stacks,
     /// Distinct frames. `Stack::frames` points here.
     pub frames: Vec<Frame>,
     /// Executable and libraries that frames lie in.
@@ -244,10 +246,10 @@ pub struct Context {
     pub older_samples: Vec<OlderSamples>,
     /// How blocks grew that this stack made larger; `None` when none did, and without call stacks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub growth: Option<Growth>,
+    pub growth: Option<Box<Growth>>,
     /// How soon blocks were freed, of those that were followed; `None` when none was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub lifetimes: Option<Lifetimes>,
+    pub lifetimes: Option<Box<Lifetimes>>,
 }
 
 /// How soon blocks were freed. A sample: each thread follows 64 allocations in a row, each time it has granted about
@@ -311,20 +313,6 @@ pub struct OlderSamples {
     pub epoch: u32,
     /// Their sum. Without `blocks_variance`.
     pub freed: SampleSum,
-}
-
-/// A distinct call stack.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[non_exhaustive]
-pub struct Stack {
-    /// Indices into `Snapshot::frames`, innermost first.
-    pub frames: Vec<u32>,
-    /// Deeper than the configured depth: outermost frames are missing.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub truncated: bool,
-    /// Taken on a stack that is not the thread's own (coroutine, signal stack): one address only.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub foreign: bool,
 }
 
 /// A return address: module and offset, and what the symbols say once resolved.

@@ -39,7 +39,7 @@ fn live<const N: usize>(scopes: [&'static ScopeSite; N]) {
 
 /// Blocks that grew to the size and no further.
 fn ended(reading: &Reading, size: usize) -> u64 {
-    let classes = reading.growth.values().flat_map(|growth| &growth.ended);
+    let classes = reading.growth.all().flat_map(|growth| &growth.ended);
     classes
         .filter(|class| class.bytes == size as u64)
         .map(|class| class.blocks)

@@ -31,32 +31,16 @@ const _: () = assert!(Interval::MOST.bits() <= u32::MAX >> INTERVAL_SHIFT);
 ///
 /// PERF: the frames are the second largest table; with 100,000 contexts of 30 frames this saves 6 MB.
 /// LIMIT: higher bits are lost; code lies there only where a program asks the system for such addresses.
-type Packed = [u16; 3];
-
-fn pack(address: usize) -> Packed {
-    [0, 16, 32].map(|shift| (address as u64 >> shift) as u16)
-}
-
-/// The frames of a context.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Frames(&'static [Packed]);
+pub(crate) struct Packed([u16; 3]);
 
-impl Frames {
-    pub(crate) fn is_empty(self) -> bool {
-        self.0.is_empty()
+impl Packed {
+    fn new(address: usize) -> Self {
+        Self([0, 16, 32].map(|shift| (address as u64 >> shift) as u16))
     }
-    pub(crate) fn len(self) -> usize {
-        self.0.len()
-    }
-    /// Return addresses, innermost first.
-    pub(crate) fn iter(self) -> impl DoubleEndedIterator<Item = usize> + ExactSizeIterator {
-        let unpack = |packed: &Packed| {
-            packed
-                .iter()
-                .rev()
-                .fold(0, |bits, &part| (bits << 16) | u64::from(part))
-        };
-        self.0.iter().map(move |packed| unpack(packed) as usize)
+    pub(crate) fn address(self) -> usize {
+        let parts = self.0.iter().rev();
+        parts.fold(0, |bits, &part| (bits << 16) | u64::from(part)) as usize
     }
 }
 
@@ -84,14 +68,14 @@ impl ContextInfo {
         // ORDERING: pairs with the Release in `write`.
         self.node.load(Ordering::Acquire)
     }
-    /// The call stack. Empty when none was recorded.
-    pub(crate) fn frames(&self) -> Frames {
+    /// The call stack, innermost frame first. Empty when none was recorded.
+    pub(crate) fn frames(&self) -> &'static [Packed] {
         let length = (self.shape.load(Ordering::Relaxed) & 0xffff) as usize;
-        Frames(match NonNull::new(self.frames.load(Ordering::Acquire)) {
+        match NonNull::new(self.frames.load(Ordering::Acquire)) {
             // SAFETY: `write` stored the start of `length` entries of arena memory, which are never changed or freed after.
             Some(start) => unsafe { core::slice::from_raw_parts(start.as_ptr(), length) },
             None => &[],
-        })
+        }
     }
     /// Equal for contexts of the same stack, cut at the same place, whatever their scopes and intervals. Identity is the hash: see the file's head.
     pub(crate) fn stack_key(&self) -> u64 {
@@ -255,7 +239,7 @@ fn make(node: u32, hash: u64, flags: u32, length: usize, frames: impl Iterator<I
     let mut written = 0;
     for frame in frames.take(length) {
         // SAFETY: `written < length`, the size of the memory just taken, which nobody else has.
-        unsafe { stored.add(written).write(pack(frame)) };
+        unsafe { stored.add(written).write(Packed::new(frame)) };
         written += 1;
     }
     let context = reserve_id()?;
@@ -296,9 +280,8 @@ mod tests {
 
     #[test]
     fn addresses_are_read_as_they_were_kept() {
-        static KEPT: [usize; 4] = [1, 0x5555_1234_abcd, 0x7fff_ffff_ffff, 0xffff_0000_0000];
-        static PACKED: std::sync::OnceLock<[Packed; 4]> = std::sync::OnceLock::new();
-        let frames = Frames(PACKED.get_or_init(|| KEPT.map(pack)));
-        assert!(frames.iter().eq(KEPT));
+        for address in [1, 0x5555_1234_abcd, 0x7fff_ffff_ffff, 0xffff_0000_0000] {
+            assert_eq!(Packed::new(address).address(), address);
+        }
     }
 }

@@ -116,9 +116,9 @@ impl Row {
             self.mark.set((mark & 0xffff_ffff) | (u64::from(peak_mark) << 32));
         }
     }
-    /// Live bytes at the last process peak.
-    pub(crate) fn bytes_at_peak(&self, peak_mark: u32) -> u64 {
-        if (self.mark.read() >> 32) as u32 == peak_mark {
+    /// Live bytes at the last process peak; `None`: that is now.
+    pub(crate) fn bytes_at_peak(&self, peak_mark: Option<u32>) -> u64 {
+        if peak_mark == Some((self.mark.read() >> 32) as u32) {
             self.at_peak.read()
         } else {
             self.live_bytes()

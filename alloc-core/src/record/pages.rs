@@ -4,8 +4,8 @@
 //! as many rows as `PAGE`, and comes from the pool before it comes from the arena. Cost of `get`: one compare and two loads.
 
 use crate::record::atomic::{AtomicPtr, AtomicU64, AtomicUsize, Ordering, zero_bytes};
-use core::ops::Range;
 use core::ptr::{self, NonNull};
+use core::slice;
 
 use super::arena;
 
@@ -149,19 +149,20 @@ impl<T: PageRow> Directory<T> {
     }
 
     /// Calls `each` for every row of every page.
-    pub(crate) fn for_each(&self, each: impl FnMut(usize, &'static T)) {
-        self.for_each_in(0..self.length.load(Ordering::Acquire), each);
+    pub(crate) fn for_each(&self, mut each: impl FnMut(usize, &'static T)) {
+        for number in 0..self.length.load(Ordering::Acquire) {
+            for (place, row) in self.rows_of(number).iter().enumerate() {
+                each(number * PAGE + place, row);
+            }
+        }
     }
 
-    /// Calls `each` for every row of those of the pages that there are.
-    pub(crate) fn for_each_in(&self, pages: Range<usize>, mut each: impl FnMut(usize, &'static T)) {
-        for number in pages {
-            if let Some(page) = self.page(number) {
-                for place in 0..PAGE {
-                    // SAFETY: a page has PAGE rows and outlives every user of the directory: it is given back only by `drain`.
-                    each(number * PAGE + place, unsafe { page.add(place).as_ref() });
-                }
-            }
+    /// The rows of a page; none while there is no such page.
+    pub(crate) fn rows_of(&self, number: usize) -> &'static [T] {
+        match self.page(number) {
+            // SAFETY: a page has PAGE rows and outlives every user of the directory: it is given back only by `drain`.
+            Some(page) => unsafe { slice::from_raw_parts(page.as_ptr(), PAGE) },
+            None => &[],
         }
     }
 

@@ -117,15 +117,11 @@ impl ThreadState {
         self.climbing.load(Ordering::Relaxed) != 0
     }
 
-    /// Live bytes of one of this thread's rows at the process peak.
-    pub(crate) fn bytes_at_peak(&self, row: &Row) -> u64 {
-        // At the peak this very moment, or not heard of a later peak of another thread: what the row holds now.
+    /// The mark of rows that remember what they held at the process peak. `None`: what they hold now, because the peak is this very
+    /// moment, or the thread has not heard of a later peak of another thread.
+    pub(crate) fn mark_at_peak(&self) -> Option<u32> {
         let is_now = self.is_climbing() || self.seen_serial.load(Ordering::Relaxed) != serial();
-        if is_now {
-            row.live_bytes()
-        } else {
-            row.bytes_at_peak(self.peak_mark.load(Ordering::Relaxed))
-        }
+        (!is_now).then(|| self.peak_mark.load(Ordering::Relaxed))
     }
 
     /// Brings the maxima up to date and starts a new run. Gives `net`.

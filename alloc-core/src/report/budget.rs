@@ -253,7 +253,7 @@ pub(crate) fn stack_lines(snapshot: &Snapshot) -> Vec<String> {
     let mut lines = vec![fit(&table.folder.lines()[row.line].title(base), WIDTH - 2)];
     let stack = row.stack.and_then(|stack| snapshot.stacks.get(stack));
     let callers = stack
-        .map(|stack| table.folder.callers(&stack.frames))
+        .map(|stack| table.folder.callers(stack.frames))
         .unwrap_or_default();
     lines.extend(callers.iter().take(SEVERAL).map(|symbol| {
         let path = crate::symbolize::short_path(&symbol.file, base);

@@ -73,7 +73,7 @@ pub(crate) fn followed(snapshot: &Snapshot) -> Vec<(u64, Temporaries)> {
         }
     }
     let in_windows = |at: usize| {
-        let lifetimes = snapshot.contexts[at].lifetimes.unwrap_or_default();
+        let lifetimes = snapshot.contexts[at].lifetimes.as_deref().copied().unwrap_or_default();
         (lifetimes.blocks, lifetimes.temporaries)
     };
     (0..snapshot.contexts.len())

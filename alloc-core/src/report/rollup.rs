@@ -116,7 +116,7 @@ fn rows(rollup: &RollUp<'_>) -> (Vec<Row>, u64) {
                 file: &scope.file,
                 line: scope.line,
             });
-            let line = folder.fold(stack.map(|stack| &stack.frames[..]), enclosing.into_iter());
+            let line = folder.fold(stack.map(|stack| stack.frames), enclosing.into_iter());
             let line = &folder.lines()[line];
             let known = |text: String| if text.is_empty() { line.instead.clone() } else { text };
             match group {

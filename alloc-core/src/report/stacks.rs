@@ -271,7 +271,7 @@ pub(crate) fn of_contexts(namer: &mut Namer<'_>, snapshot: &Snapshot) -> Vec<Vec
             progress.step();
             let stack = context.stack.map(|stack| stack as usize);
             match stack.and_then(|at| Some((at, snapshot.stacks.get(at)?))) {
-                Some((at, stack)) => known[at].get_or_insert_with(|| namer.stack(&stack.frames)).clone(),
+                Some((at, stack)) => known[at].get_or_insert_with(|| namer.stack(stack.frames)).clone(),
                 None => namer.scope(context.scope),
             }
         })

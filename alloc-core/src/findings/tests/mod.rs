@@ -95,12 +95,12 @@ impl World {
             }];
             snapshot.frames.push(frame);
         }
-        let stack: Vec<u32> = (first..snapshot.frames.len() as u32).collect();
-        snapshot.stacks.push(fixture::stack(&stack));
+        let frames: Vec<u32> = (first..snapshot.frames.len() as u32).collect();
+        let stack = snapshot.stacks.push(&frames, false, false);
         add_counters(&mut snapshot.totals, &counters);
         snapshot.contexts.push(Context {
             scope: ScopeNodeId(scope),
-            stack: Some(snapshot.stacks.len() as u32 - 1),
+            stack: Some(stack as u32),
             counters,
             ..fixture::context(scope, None, 0)
         });

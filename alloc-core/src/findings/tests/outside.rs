@@ -20,9 +20,11 @@ fn beside(world: &mut World, scope: u32, context: u32, kept: usize, outside: At,
     let other = world.context(scope, &[outside], churned(10 * present, 4096));
     let stack_of = |world: &World, context: u32| world.snapshot.contexts[context as usize].stack.unwrap() as usize;
     let (from, to) = (stack_of(world, context), stack_of(world, other));
-    let mut frames = world.snapshot.stacks[from].frames[..kept].to_vec();
-    frames.append(&mut world.snapshot.stacks[to].frames);
-    world.snapshot.stacks[to].frames = frames;
+    let stacks = &world.snapshot.stacks;
+    let frames_of = |stack: usize| stacks.get(stack).unwrap().frames;
+    let joined = [&frames_of(from)[..kept], frames_of(to)].concat();
+    let all = (0..stacks.len()).map(|at| if at == to { &joined[..] } else { frames_of(at) });
+    world.snapshot.stacks = fixture::stacks(all);
     world.site(scope, steady(other, present, 4096));
     other
 }

@@ -63,7 +63,7 @@ fn what_was_there_before_is_taken_away() {
     // The same addresses.
     let offsets = |world: &World, at: usize| -> Vec<u64> {
         let stack = world.snapshot.contexts[at].stack.unwrap();
-        let frames = &world.snapshot.stacks[stack as usize].frames;
+        let frames = world.snapshot.stacks.get(stack as usize).unwrap().frames;
         frames
             .iter()
             .map(|&frame| world.snapshot.frames[frame as usize].offset)
@@ -72,7 +72,7 @@ fn what_was_there_before_is_taken_away() {
     for (now, before) in [(1, 1), (2, 0)] {
         let offsets = offsets(&world, before);
         let stack = later.snapshot.contexts[now].stack.unwrap() as usize;
-        for (&frame, offset) in later.snapshot.stacks[stack].frames.iter().zip(offsets) {
+        for (&frame, offset) in later.snapshot.stacks.get(stack).unwrap().frames.iter().zip(offsets) {
             later.snapshot.frames[frame as usize].offset = offset;
         }
     }

@@ -134,7 +134,7 @@ impl Program {
         snapshot.uptime_ms = self.time;
         snapshot.modules.push(fixture::module("/bin/app", "b", 0x1000));
         snapshot.frames = (0..4).map(|at| fixture::frame(0, u64::from(at), "f", at)).collect();
-        snapshot.stacks = (0..4).map(|at| fixture::stack(&[at])).collect();
+        snapshot.stacks = fixture::stacks((0..4).map(|at| [at]));
         snapshot.scopes.push(fixture::scope(3, Some(1), "inner"));
         for context in 0..CONTEXTS {
             let (scope, stack) = place(context);
@@ -255,7 +255,7 @@ fn two_runs(build_before: &str, build_after: &str) -> (Snapshot, Snapshot) {
         snapshot.process.run_id = run.to_owned();
         snapshot.modules.push(fixture::module("/bin/app", build, load));
         snapshot.frames = vec![fixture::frame(0, 0x10, "f", 3), fixture::frame(0, 0x20, "main", 9)];
-        snapshot.stacks = vec![fixture::stack(&[0, 1])];
+        snapshot.stacks = fixture::stacks([[0, 1]]);
         snapshot.scopes.push(fixture::scope(3, Some(1), "inner"));
         snapshot.contexts = vec![fixture::context(3, Some(0), live)];
         snapshot
@@ -271,7 +271,7 @@ fn two_runs_of_one_build_match_by_offset_despite_other_addresses_and_lines() {
     let (mut before, mut after) = two_runs("b", "b");
     // The tables may be in any order, and one side need not be resolved.
     before.frames.reverse();
-    before.stacks[0].frames = vec![1, 0];
+    before.stacks = fixture::stacks([[1, 0]]);
     after.frames.iter_mut().for_each(|frame| frame.symbols.clear());
     after.scopes[1].id = crate::ScopeNodeId(44);
     after.contexts[0].scope = crate::ScopeNodeId(44);

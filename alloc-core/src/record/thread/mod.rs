@@ -18,7 +18,9 @@ use core::ptr::{self, NonNull};
 
 pub(crate) use self::fork::NoFork;
 pub(crate) use self::registry::{Registry, count, is_initialised, state_count};
-pub(crate) use self::shared::{copied_shared, make_shared_row, shared_growth, shared_row};
+pub(crate) use self::shared::{
+    copied_shared, make_shared_row, shared_growth, shared_growth_rows, shared_row, shared_rows,
+};
 use self::site_cache::{SITE_BITS, SITE_SETS, SiteSet};
 use super::block::{Birth, CONTEXT_BITS, Stamp};
 use super::call::SlotRing;

@@ -281,6 +281,7 @@ impl Drop for Registry {
 /// Moves all figures of an ended thread to the shared tables and empties its state. The caller holds the registry.
 fn fold(state: &'static ThreadState) {
     let serial = peak::serial();
+    let peak_mark = state.mark_at_peak();
     state.rows.for_each(|context, row| {
         if row.node() == 0 {
             return;
@@ -289,7 +290,7 @@ fn fold(state: &'static ThreadState) {
             return;
         };
         total.rebase(serial);
-        total.at_peak.add_shared(state.bytes_at_peak(row));
+        total.at_peak.add_shared(row.bytes_at_peak(peak_mark));
         // The allocation side before the free side, as everywhere.
         total.allocations.add_shared(row.allocations.get());
         total.reallocations.add_shared(row.reallocations.get());

@@ -2,7 +2,7 @@
 //!
 //! Record side. Written by many, with `add_shared`. Pages are made when a context is interned and never go.
 
-use core::ptr::NonNull;
+use core::slice;
 
 use super::MAX_CONTEXTS;
 use crate::ids::ContextId;
@@ -13,10 +13,27 @@ use crate::record::pages::PAGE;
 
 static SHARED_ROWS: [Lazy<Row>; MAX_CONTEXTS / PAGE] = [const { Lazy::new() }; MAX_CONTEXTS / PAGE];
 static SHARED_GROWTH: [Lazy<GrowthRow>; MAX_CONTEXTS / PAGE] = [const { Lazy::new() }; MAX_CONTEXTS / PAGE];
+
 fn shared<T>(table: &'static [Lazy<T>], context: ContextId) -> Option<&'static T> {
-    let page: NonNull<T> = table.get(context.0 as usize / PAGE)?.get()?;
-    // SAFETY: pages of the shared shard have PAGE rows and are never freed.
-    Some(unsafe { page.add(context.0 as usize % PAGE).as_ref() })
+    rows_of(table, context.0 as usize / PAGE).get(context.0 as usize % PAGE)
+}
+
+fn rows_of<T>(table: &'static [Lazy<T>], page: usize) -> &'static [T] {
+    match table.get(page).and_then(Lazy::get) {
+        // SAFETY: pages of the shared shard have PAGE rows and are never freed.
+        Some(page) => unsafe { slice::from_raw_parts(page.as_ptr(), PAGE) },
+        None => &[],
+    }
+}
+
+/// The rows of so many contexts, from that of `PAGE * page` on; none when none of them is in use.
+pub(crate) fn shared_rows(page: usize) -> &'static [Row] {
+    rows_of(&SHARED_ROWS, page)
+}
+
+/// The same of their growth.
+pub(crate) fn shared_growth_rows(page: usize) -> &'static [GrowthRow] {
+    rows_of(&SHARED_GROWTH, page)
 }
 
 /// Makes room for `context` in the shared shard, so that its figures always have a place to go.

@@ -75,8 +75,7 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         let scope = place.get(&context.scope).copied().unwrap_or(0);
         let stack = context
             .stack
-            .map(|stack| stack as usize)
-            .filter(|stack| *stack < snapshot.stacks.len());
+            .and_then(|stack| Some((stack as usize, snapshot.stacks.get(stack as usize)?.frames)));
         let enclosing = std::iter::successors(Some(scope), |&at| parents.get(at).copied().flatten())
             .filter_map(|at| snapshot.scopes.get(at))
             .map(|scope| Enclosing {
@@ -86,7 +85,7 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
             });
         let line = match stack {
             None => folder.fold(None, enclosing),
-            Some(at) => *line_of[at].get_or_insert_with(|| folder.fold(Some(&snapshot.stacks[at].frames), enclosing)),
+            Some((at, frames)) => *line_of[at].get_or_insert_with(|| folder.fold(Some(frames), enclosing)),
         };
         if line >= rows.len() {
             rows.resize_with(line + 1, Row::default);
@@ -104,7 +103,7 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         let granted = by_scope.entry((line, scope)).or_default();
         *granted = granted.wrapping_add(context.counters.total_bytes);
         if row.stack.is_none() || weight > row.stack_weight {
-            (row.stack, row.stack_weight) = (stack, weight);
+            (row.stack, row.stack_weight) = (stack.map(|(at, _)| at), weight);
         }
     }
     for ((line, scope), granted) in by_scope {
@@ -182,7 +181,7 @@ pub(super) fn json(report: &Report<'_>) -> Value {
                 "estimates": sampled::json(row.samples.as_ref()),
                 "contexts": row.contexts,
                 "scopes": scopes,
-                "stack": stack.map(|stack| table.folder.source_frames(&stack.frames)).unwrap_or_default(),
+                "stack": stack.map(|stack| table.folder.source_frames(stack.frames)).unwrap_or_default(),
             })
         })
         .collect();

@@ -203,7 +203,7 @@ pub(in crate::report) fn callers(report: &Report<'_>, table: &Table<'_>, row: &R
         let path = crate::symbolize::short_path(&symbol.file, report.options.base());
         format!("{path}:{}", symbol.line)
     };
-    let callers = table.folder.callers(&stack.frames);
+    let callers = table.folder.callers(stack.frames);
     let mut callers: Vec<String> = callers.iter().map(place).collect();
     // A closure and the function around it, or a recursion, are one line said twice.
     callers.dedup();

@@ -1,9 +1,10 @@
 //! A payment service as a hand-made model, and the same four seconds later.
 #![forbid(unsafe_code)]
 
+use crate::model::fixture::stacks;
 use crate::model::{
     CallStats, Context, Counters, EpochChange, Frame, Module, ProcessInfo, ScopeId, ScopeKind, ScopeNode, ScopeNodeId,
-    Snapshot, Stack, Symbol, TrackerStats,
+    Snapshot, Symbol, TrackerStats,
 };
 
 const LIBRARY: &str = "/rustc/59807616e/library";
@@ -22,14 +23,6 @@ pub(super) fn frame(offset: u64, symbols: Vec<Symbol>) -> Frame {
         module: Some(0),
         offset,
         symbols,
-    }
-}
-
-pub(super) fn stack(frames: &[u32]) -> Stack {
-    Stack {
-        frames: frames.to_vec(),
-        truncated: false,
-        foreign: false,
     }
 }
 
@@ -288,13 +281,7 @@ pub(super) fn payments() -> Snapshot {
         peak_bytes: 6 * 1024 * kib,
         scopes,
         contexts,
-        stacks: vec![
-            stack(&[1, 4, 5, 0]),
-            stack(&[2, 4, 5, 0]),
-            stack(&[3, 4, 5, 0]),
-            stack(&[7, 3, 0]),
-            stack(&[6, 5, 0]),
-        ],
+        stacks: stacks([&[1, 4, 5, 0][..], &[2, 4, 5, 0], &[3, 4, 5, 0], &[7, 3, 0], &[6, 5, 0]]),
         frames,
         modules: vec![Module {
             path: "/home/me/payments/target/release/payments".to_owned(),

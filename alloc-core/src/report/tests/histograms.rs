@@ -6,7 +6,7 @@ use super::*;
 #[test]
 fn histograms_hold_every_allocation_and_every_followed_block() {
     let mut snapshot = payments();
-    snapshot.contexts[0].lifetimes = Some(crate::model::Lifetimes {
+    snapshot.contexts[0].lifetimes = Some(Box::new(crate::model::Lifetimes {
         blocks: 10,
         temporaries: crate::model::Temporaries {
             none: 4,
@@ -14,7 +14,7 @@ fn histograms_hold_every_allocation_and_every_followed_block() {
             four: 0,
             eight: 2,
         },
-    });
+    }));
     let json = snapshot.report().histograms().to_json();
     let sum = |list: &str, field: &str| {
         let rows = json[list].as_array().unwrap().iter();

@@ -2,13 +2,14 @@
 #![forbid(unsafe_code)]
 
 use super::*;
+use crate::model::fixture::stacks;
 
 #[test]
 fn an_empty_snapshot_reports_without_fuss() {
     let mut snapshot = payments();
     snapshot.contexts.clear();
     snapshot.scopes.truncate(1);
-    snapshot.stacks.clear();
+    snapshot.stacks = Default::default();
     snapshot.frames.clear();
     let text = snapshot.report().to_string();
     assert!(text.contains("nothing was allocated"), "{text}");
@@ -117,9 +118,7 @@ fn a_hundred_thousand_contexts_take_no_quadratic_time() {
             vec![symbol("push<u8>", "LIB/alloc/src/vec/mod.rs", 1), user],
         ));
     }
-    snapshot.stacks = (0..count)
-        .map(|at| stack(&[frames + at % (count / 10), frames + at / 10, 0, 4, 5]))
-        .collect();
+    snapshot.stacks = stacks((0..count).map(|at| [frames + at % (count / 10), frames + at / 10, 0, 4, 5]));
     snapshot.contexts = (0..count)
         .map(|at| Context {
             stack: Some(at),

@@ -13,7 +13,7 @@ mod hot;
 mod rollup;
 mod tree;
 
-use self::fixture::{frame, payments, payments_later, stack, symbol};
+use self::fixture::{frame, payments, payments_later, symbol};
 use super::*;
 use crate::model::{Change, Context, EpochChange, ScopeNodeId, WindowChange};
 

@@ -113,7 +113,9 @@ fn main() {
             let mut now = snapshot();
             now.resolve();
             let context = now.contexts.iter().find(|context| context.counters.live_bytes == 4321);
-            let stack = &now.stacks[context.and_then(|context| context.stack).expect("a stack") as usize];
+            let stack = context
+                .and_then(|context| now.stacks.get(context.stack? as usize))
+                .expect("a stack");
             let has = |name: &str| {
                 let mut symbols = stack
                     .frames

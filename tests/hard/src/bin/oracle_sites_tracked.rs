@@ -19,9 +19,13 @@ fn main() {
     now.resolve();
     let mut found: BTreeMap<&str, [u64; 3]> = BTreeMap::new();
     for context in &now.contexts {
-        let Some(stack) = context.stack else { continue };
-        let frames = now.stacks[stack as usize].frames.iter();
-        let names = frames.flat_map(|&frame| &now.frames[frame as usize].symbols);
+        let Some(stack) = context.stack.and_then(|stack| now.stacks.get(stack as usize)) else {
+            continue;
+        };
+        let names = stack
+            .frames
+            .iter()
+            .flat_map(|&frame| &now.frames[frame as usize].symbols);
         // With its path or without, as the debug information has it.
         let mut ends = names.map(|symbol| symbol.function.rsplit("::").next().unwrap_or_default());
         let Some(name) = ends.find(|name| name.starts_with("site_")) else {
