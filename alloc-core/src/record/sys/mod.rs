@@ -183,17 +183,16 @@ pub(crate) fn nap() {
 
 /// Random bits for the id of this run.
 pub(crate) fn random() -> u64 {
-    let mut bits = 0u64;
     #[cfg(target_os = "linux")]
-    // SAFETY: `bits` is a valid place for its eight bytes.
-    let filled = unsafe { libc::getrandom((&raw mut bits).cast(), size_of::<u64>(), libc::GRND_NONBLOCK) };
-    #[cfg(not(target_os = "linux"))]
-    let filled = 0;
-    if filled == 8 {
-        bits
-    } else {
-        monotonic_ns().wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    {
+        let mut bits = 0u64;
+        // SAFETY: `bits` is a valid place for its eight bytes.
+        let filled = unsafe { libc::getrandom((&raw mut bits).cast(), size_of::<u64>(), libc::GRND_NONBLOCK) };
+        if filled == 8 {
+            return bits;
+        }
     }
+    monotonic_ns().wrapping_mul(0x9e37_79b9_7f4a_7c15)
 }
 
 /// A loaded executable or library.
@@ -299,6 +298,7 @@ fn is_inside(address: usize, bytes: usize, mut pieces: impl Iterator<Item = (usi
 pub(crate) fn for_each_module(_each: impl FnMut(LoadedModule<'_>)) {}
 
 /// The GNU build id among the notes of one segment.
+#[cfg(all(unix, not(target_vendor = "apple")))]
 fn build_id_of(notes: &[u8]) -> Option<&[u8]> {
     const NT_GNU_BUILD_ID: u32 = 3;
     let mut rest = notes;
