@@ -18,8 +18,9 @@ fn main() {
     for backend in ["stack_rules", "stack_frame_pointers", "stack_fallback"] {
         println!("cargo::rustc-check-cfg=cfg({backend})");
     }
-    // `allocscope_model`: the tables under model checking, see `models`. `fuzzing`: set by cargo-fuzz.
-    for check in ["allocscope_model", "fuzzing"] {
+    // `allocscope_model`: the tables under model checking, see `models`. `allocscope_sanitized`: under AddressSanitizer, see `record::stack`.
+    // `fuzzing`: set by cargo-fuzz.
+    for check in ["allocscope_model", "allocscope_sanitized", "fuzzing"] {
         println!("cargo::rustc-check-cfg=cfg({check})");
     }
     if env::var_os("CARGO_CFG_UNIX").is_none() {
