@@ -124,6 +124,27 @@ pub fn snapshot() -> Snapshot {
     Snapshot::take().expect("the allocator is installed")
 }
 
+/// Figures of a program: requests granted, reallocations, frees, bytes granted, bytes released, live blocks, live bytes.
+pub type Figures = [i64; 7];
+
+/// What the counters of the whole program grew by. Needs no memory.
+#[must_use]
+pub fn growth(before: &Snapshot, after: &Snapshot) -> Figures {
+    let figures = |counters: &Counters| {
+        [
+            counters.total_allocations,
+            counters.total_reallocations,
+            counters.total_frees,
+            counters.total_bytes,
+            counters.freed_bytes,
+            counters.live_blocks,
+            counters.live_bytes,
+        ]
+    };
+    let (before, after) = (figures(&before.totals), figures(&after.totals));
+    std::array::from_fn(|index| after[index] as i64 - before[index] as i64)
+}
+
 /// Every node of the scope `name`, on whatever path.
 pub fn nodes<'a>(snapshot: &'a Snapshot, name: &'a str) -> impl Iterator<Item = &'a ScopeNode> {
     snapshot.scopes.iter().filter(move |node| node.name == name)

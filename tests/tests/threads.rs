@@ -11,9 +11,8 @@ use std::ptr;
 use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, Ordering};
 
-use alloc_core::model::Counters;
-use alloc_core::{Snapshot, TrackingAllocator, scope};
-use allocscope_tests::{check_sums, node, run_again, snapshot};
+use alloc_core::{TrackingAllocator, scope};
+use allocscope_tests::{check_sums, growth, node, run_again, snapshot};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
@@ -49,23 +48,6 @@ fn on_bare_thread(body: fn()) {
     assert_eq!(started, 0);
     // SAFETY: started above, and joined once.
     assert_eq!(unsafe { libc::pthread_join(thread, ptr::null_mut()) }, 0);
-}
-
-/// What the counters of the whole program grew by.
-fn growth(before: &Snapshot, after: &Snapshot) -> [i64; 7] {
-    let figures = |counters: &Counters| {
-        [
-            counters.total_allocations,
-            counters.total_reallocations,
-            counters.total_frees,
-            counters.total_bytes,
-            counters.freed_bytes,
-            counters.live_blocks,
-            counters.live_bytes,
-        ]
-    };
-    let (before, after) = (figures(&before.totals), figures(&after.totals));
-    std::array::from_fn(|index| after[index] as i64 - before[index] as i64)
 }
 
 // The first thing a thread does.

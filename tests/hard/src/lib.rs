@@ -1,4 +1,4 @@
-//! What the programs of hard places share: how often to try, what the counters of the program grew by, and memory as the system sees it.
+//! What the programs of hard places share: how often to try, blocks without collections, and memory as the system sees it.
 //!
 //! Used by `src/bin/*.rs`; no part of the product. It installs no allocator: each program has its own. Nothing here allocates
 //! between two readings, except where a function says so.
@@ -6,8 +6,8 @@
 use std::alloc::{GlobalAlloc, Layout};
 use std::hint::black_box;
 
-use alloc_core::model::Counters;
-use alloc_core::{Mode, Snapshot};
+use alloc_core::Mode;
+pub use allocscope_tests::{Figures, growth};
 
 /// `quick` in the everyday form, `full` when the environment has `ALLOCSCOPE_FULL=1`.
 #[must_use]
@@ -18,31 +18,6 @@ pub fn times(quick: usize, full: usize) -> usize {
     // SAFETY: not null: a terminated text, so it has a first byte.
     let is_full = !value.is_null() && unsafe { value.cast::<u8>().read() } == b'1';
     if is_full { full } else { quick }
-}
-
-/// Figures of a program: requests granted, reallocations, frees, bytes granted, bytes released, live blocks, live bytes.
-pub type Figures = [i64; 7];
-
-/// The figures of `counters`.
-#[must_use]
-pub fn figures(counters: &Counters) -> Figures {
-    [
-        counters.total_allocations,
-        counters.total_reallocations,
-        counters.total_frees,
-        counters.total_bytes,
-        counters.freed_bytes,
-        counters.live_blocks,
-        counters.live_bytes,
-    ]
-    .map(|one| one as i64)
-}
-
-/// What the counters of the whole program grew by.
-#[must_use]
-pub fn growth(before: &Snapshot, after: &Snapshot) -> Figures {
-    let (before, after) = (figures(&before.totals), figures(&after.totals));
-    std::array::from_fn(|index| after[index] - before[index])
 }
 
 /// `figures` as they are expected in the mode of this program: in mode `off` nothing is counted.
