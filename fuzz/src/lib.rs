@@ -1,13 +1,22 @@
 //! What is fuzzed: one function per target, from any bytes. The programs in `fuzz_targets` hand them to libFuzzer; the project's tests
-//! run them over the corpus with a stable compiler (`tests/tests/fuzz_corpus.rs`).
+//! run them over the corpus with a stable compiler, each in the package that has what it needs: `tests/tests/fuzz_corpus.rs`,
+//! `tests/exports/tests/snapshot_corpus.rs`, `alloc-lint/tests/profile_corpus.rs`.
 //!
 //! None of them may panic, hang, or read what is not theirs; what else must hold is asserted here.
 
 mod allocate;
+#[cfg(fuzzing)]
+mod export;
+#[cfg(fuzzing)]
+mod lint;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 mod walk;
 
 pub use self::allocate::allocations;
+#[cfg(fuzzing)]
+pub use self::export::exports;
+#[cfg(fuzzing)]
+pub use self::lint::profile;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub use self::walk::{stack_walk, unwind_rows};
 
