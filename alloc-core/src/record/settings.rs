@@ -142,7 +142,6 @@ pub(crate) fn decide_about_scopes() {
 }
 
 /// `mode() == Mode::Exact`, in one compare.
-#[cfg(stack_rules)]
 #[inline(always)]
 pub(crate) fn takes_stacks() -> bool {
     MODE.load(Ordering::Relaxed) == Mode::Exact as u8
