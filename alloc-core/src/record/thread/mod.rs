@@ -178,16 +178,18 @@ const UNEXPECTED: u64 = u64::MAX;
 /// What stands for the state of a thread that has none: occupied, so that nobody looks further.
 struct Nobody(Head);
 /// Not registered yet.
-static UNKNOWN: Nobody = Nobody(Head::OCCUPIED);
+static UNKNOWN: Nobody = Nobody(Head::occupied());
 /// Ended, or no memory left: counted in the shared shard from now on.
-static WITHOUT: Nobody = Nobody(Head::OCCUPIED);
+static WITHOUT: Nobody = Nobody(Head::occupied());
 
 impl Head {
-    const OCCUPIED: Self = Self {
-        occupied: AtomicU64::new(BUSY),
-        look_at: Counter::new(),
-        sampled_bytes: Counter::new(),
-    };
+    const fn occupied() -> Self {
+        Self {
+            occupied: AtomicU64::new(BUSY),
+            look_at: Counter::new(),
+            sampled_bytes: Counter::new(),
+        }
+    }
 }
 
 /// Points to a `Head` that is the first field of a `ThreadState` unless it is one of the two `Nobody`.
