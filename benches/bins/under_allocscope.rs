@@ -55,11 +55,13 @@ fn snapshot_now() -> Snapshot {
     Snapshot::take().expect("this program has the allocator installed")
 }
 
-/// With so many contexts on each of so many threads: CPU nanoseconds of a snapshot and of a diff (medians of `times`), anonymous
-/// memory that one snapshot and one diff took, and the contexts that the snapshot has.
+/// With so many contexts on each of so many threads: CPU nanoseconds of a snapshot, and, after half as many more have come, of a diff
+/// (medians of `times`); anonymous memory that the later snapshot and the diff took; and the contexts that the earlier snapshot has.
 fn snapshot(contexts: usize, threads: usize, times: usize) -> Vec<u64> {
     let (_, answer) = scaling::contexts(contexts, threads, counted, |touch| {
+        let median = |run: &dyn Fn() -> u64| Summary::of((0..times).map(|_| run() as f64)).median as u64;
         let before = snapshot_now();
+        let snapshot_ns = median(&|| timed(|| black_box(snapshot_now())).0);
         touch();
         let resident = Resident::now().anonymous;
         let after = black_box(snapshot_now());
@@ -68,13 +70,12 @@ fn snapshot(contexts: usize, threads: usize, times: usize) -> Vec<u64> {
         let diff = black_box(SnapshotDiff::between(&before, &after));
         let compared = Resident::now().anonymous.saturating_sub(resident);
         drop(diff);
-        let median = |run: &dyn Fn() -> u64| Summary::of((0..times).map(|_| run() as f64)).median as u64;
         vec![
-            median(&|| timed(|| black_box(snapshot_now())).0),
+            snapshot_ns,
             median(&|| timed(|| black_box(SnapshotDiff::between(&before, &after))).0),
             taken,
             compared,
-            after.contexts.len() as u64,
+            before.contexts.len() as u64,
         ]
     });
     answer

@@ -324,7 +324,7 @@ fn snapshots(options: Options) -> Scaled {
     let curve = curve(
         "snapshots",
         "a snapshot and a diff by number of contexts",
-        "contexts of one thread; half as many came from another",
+        "contexts of one thread; for the diff half as many came from another",
         "ms",
     );
     let columns = ["contexts", "ms, snapshot", "ms, diff", "MiB, snapshot", "MiB, diff"];
@@ -340,6 +340,8 @@ pub(super) fn promised(options: Options) -> Vec<Row> {
         &format!("snapshot {contexts} 8 {}", options.pick(5, 1)),
     );
     let snapshot = Summary::exactly(answer[0] / 1e6);
+    let expected = contexts as f64..contexts as f64 * 1.01;
+    assert!(expected.contains(&answer[4]), "the snapshot has {} contexts", answer[4]);
     vec![
         Row::judged(
             format!("snapshot of {contexts} contexts on 8 threads"),
