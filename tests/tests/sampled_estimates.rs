@@ -173,6 +173,27 @@ fn calls_are_exact() {
     assert_eq!((outer.completed, outer.allocations, outer.bytes), (10, 65, 56_000));
 }
 
+/// Threads one after the other: each goes on with the state of the one before, and has draws of its own. Outside of scopes, for entering
+/// one makes a thread look anyway.
+fn short_threads() {
+    const THREADS: usize = 3000;
+    const BLOCKS: usize = 20;
+    let sampled = || snapshot().sampling.expect("the mode is sampled");
+    let before = sampled();
+    for _ in 0..THREADS {
+        let thread = std::thread::spawn(|| (0..BLOCKS).for_each(|_| drop(bytes(64))));
+        thread.join().expect("the thread ends well");
+    }
+    let after = sampled();
+    let (old, mut sum) = (before.samples.granted, after.samples.granted);
+    sum.samples -= old.samples;
+    sum.bytes -= old.bytes;
+    sum.bytes_variance -= old.bytes_variance;
+    let truth = after.bytes - before.bytes;
+    assert!(truth >= (THREADS * BLOCKS * 64) as u64);
+    assert_near(&sum, truth as f64);
+}
+
 /// An unsampled vector that grows to a gibibyte is only ever reallocated, and one that is sampled on the way moves once.
 fn vector_grows_in_place() {
     for (interval, most_moves) in [(1 << 40, 0), (64 << 10, 1)] {
@@ -377,6 +398,7 @@ fn main() {
             temporary();
             reports();
             budgets_refuse();
+            short_threads();
             vector_grows_in_place();
             copies_are_counted();
             churn_runs();

@@ -124,6 +124,8 @@ fn draw_again(thread: &ThreadState) {
     thread.sample_interval.store(interval.bits(), Ordering::Relaxed);
     let next = weight::draw(random, interval).min(FARTHEST);
     thread.sample_at.set(thread.sampled_bytes().get() + 1 + next);
+    // Where it looks is the draw before, or that of the thread that had the state before.
+    thread.look();
 }
 
 // Samples.
