@@ -364,8 +364,6 @@ async fn ten_thousand_tasks_over_twenty_scopes_are_exact() {
 }
 
 fn main() {
-    // A scope that is entered before the first allocation of the process is not, and some standard libraries make none before `main`.
-    drop(bytes(1));
     every_poll_runs_in_the_scope_and_nothing_between_them();
     dropping_happens_in_the_scope();
     a_tracked_future_is_a_child_of_the_scope_it_is_carried_in();

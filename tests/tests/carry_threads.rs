@@ -507,8 +507,6 @@ fn random_programs_agree_with_the_model() {
 }
 
 fn main() {
-    // A scope that is entered before the first allocation of the process is not, and some standard libraries make none before `main`.
-    drop(bytes(1));
     work_on_another_thread_is_charged_to_the_scope_it_was_started_in();
     scopes_entered_in_carried_work_are_its_children();
     the_whole_program_can_be_carried_too();

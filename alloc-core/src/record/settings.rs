@@ -77,7 +77,12 @@ const MAX_MEMORY_MIB: u32 = 65_535;
 
 static MODE: AtomicU8 = AtomicU8::new(Mode::Exact as u8);
 /// Whether scopes are entered: only in a program whose allocator is a `TrackingAllocator`, and not in mode `off`.
-static SCOPES: AtomicBool = AtomicBool::new(false);
+static SCOPES: AtomicU8 = AtomicU8::new(ASK);
+/// The program has not allocated yet, so nobody knows which allocator it has.
+const ASK: u8 = 0;
+const NO_SCOPES: u8 = 1;
+const ENTERS_SCOPES: u8 = 2;
+static HAS_ASKED: AtomicBool = AtomicBool::new(false);
 static WAS_OFF: AtomicU8 = AtomicU8::new(0);
 static TIMES_SAMPLED: AtomicU32 = AtomicU32::new(0);
 static TIMES_OFF: AtomicU32 = AtomicU32::new(0);
@@ -122,17 +127,34 @@ pub(crate) fn counts_frees() -> bool {
 /// True when entering a scope is to do nothing: one relaxed load, also in a program that has another allocator.
 #[inline(always)]
 pub(crate) fn has_no_scopes() -> bool {
-    !SCOPES.load(Ordering::Relaxed)
+    let scopes = SCOPES.load(Ordering::Relaxed);
+    scopes != ENTERS_SCOPES && (scopes == NO_SCOPES || has_none_after_all())
+}
+
+/// The first scope of a program that has not allocated so far, as `main` may be: finds out which allocator it has.
+#[cold]
+#[inline(never)]
+fn has_none_after_all() -> bool {
+    HAS_ASKED.store(true, Ordering::SeqCst);
+    // Who enters a scope meanwhile does not ask again.
+    decide_about_scopes();
+    thread::ask_allocator();
+    SCOPES.load(Ordering::Relaxed) != ENTERS_SCOPES
 }
 
 /// To be called when the mode has been set, and when the first `TrackingAllocator` is used.
 pub(crate) fn decide_about_scopes() {
     // ORDERING: SeqCst, as in `set_mode` and `thread::set_used`: whoever stores last has seen what the others wrote, or looks again.
-    let read = || (thread::is_used(), MODE.load(Ordering::SeqCst));
+    let read = || (thread::is_used(), MODE.load(Ordering::SeqCst), HAS_ASKED.load(Ordering::SeqCst));
     let mut seen = read();
     loop {
-        let (is_used, mode) = seen;
-        SCOPES.store(is_used && mode != Mode::Off as u8, Ordering::SeqCst);
+        let scopes = match seen {
+            (_, mode, _) if mode == Mode::Off as u8 => NO_SCOPES,
+            (true, ..) => ENTERS_SCOPES,
+            (false, _, true) => NO_SCOPES,
+            (false, _, false) => ASK,
+        };
+        SCOPES.store(scopes, Ordering::SeqCst);
         let now = read();
         if now == seen {
             break;

@@ -53,7 +53,11 @@ pub(super) fn alloc<A: GlobalAlloc>(
     again: impl FnOnce() -> *mut u8,
 ) -> *mut u8 {
     thread::set_used();
-    if !thread::is_initialised() {
+    let is_initialised = thread::is_initialised();
+    if thread::is_asking() {
+        return ptr::null_mut();
+    }
+    if !is_initialised {
         // LIMIT: made while another thread makes the tables, or without any memory for them.
         LOSSES.dropped_events.add_shared(1);
         return alloc_untracked(inner, size, align, fill);

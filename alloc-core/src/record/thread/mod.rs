@@ -11,9 +11,9 @@ mod shared;
 mod site_cache;
 
 use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering, compiler_fence};
-#[cfg(not(allocscope_model))]
-use core::cell::Cell;
-use core::cell::UnsafeCell;
+use core::alloc::Layout;
+use core::cell::{Cell, UnsafeCell};
+use core::hint::black_box;
 use core::ptr::{self, NonNull};
 
 pub(crate) use self::fork::NoFork;
@@ -623,6 +623,30 @@ pub(crate) fn set_used() {
     if !IS_USED.load(Ordering::Relaxed) && !IS_USED.swap(true, Ordering::SeqCst) {
         settings::decide_about_scopes();
     }
+}
+
+thread_local! {
+    static IS_ASKING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Asks the program's allocator for a little memory: if it is ours, it hears of itself, and refuses, so that nothing is counted.
+#[cold]
+#[inline(never)]
+pub(crate) fn ask_allocator() {
+    let layout = Layout::new::<u64>();
+    IS_ASKING.set(true);
+    // SAFETY: the layout is not empty.
+    let granted = black_box(unsafe { std::alloc::alloc(layout) });
+    IS_ASKING.set(false);
+    if !granted.is_null() {
+        // SAFETY: granted above, for this layout.
+        unsafe { std::alloc::dealloc(granted, layout) };
+    }
+}
+
+/// True when the request of this thread is the one of `ask_allocator`.
+pub(crate) fn is_asking() -> bool {
+    IS_ASKING.get()
 }
 
 /// True once any `TrackingAllocator` has been asked for memory.
