@@ -145,7 +145,13 @@ fn has_none_after_all() -> bool {
 /// To be called when the mode has been set, and when the first `TrackingAllocator` is used.
 pub(crate) fn decide_about_scopes() {
     // ORDERING: SeqCst, as in `set_mode` and `thread::set_used`: whoever stores last has seen what the others wrote, or looks again.
-    let read = || (thread::is_used(), MODE.load(Ordering::SeqCst), HAS_ASKED.load(Ordering::SeqCst));
+    let read = || {
+        (
+            thread::is_used(),
+            MODE.load(Ordering::SeqCst),
+            HAS_ASKED.load(Ordering::SeqCst),
+        )
+    };
     let mut seen = read();
     loop {
         let scopes = match seen {

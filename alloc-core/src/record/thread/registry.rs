@@ -7,11 +7,10 @@ use core::cell::Cell;
 use core::ffi::c_void;
 use core::ptr::{self, NonNull};
 
+use super::current::{UNKNOWN, WITHOUT, set_current};
 use super::fork;
 use super::shared::{make_shared_growth, shared_row};
-use super::{
-    ENDED, FOLDED, GROWTH_POOL, LIVE, NODE_POOL, ROW_POOL, ThreadState, UNKNOWN, UNUSED, WITHOUT, set_current,
-};
+use super::{ENDED, FOLDED, GROWTH_POOL, LIVE, NODE_POOL, ROW_POOL, ThreadState, UNUSED};
 use crate::ids::{ContextId, ScopeNodeId};
 use crate::record::block::Stamp;
 use crate::record::counters::LOSSES;
