@@ -4,6 +4,7 @@
 //! The shared shard (`thread::shared`) is written by many, with `add_shared`. Cost: one memory operand each.
 
 use super::pages::PageRow;
+use crate::ids::ContextId;
 use crate::record::atomic::{AtomicPtr, AtomicU32, AtomicU64, Ordering};
 
 /// A 64-bit figure with one writer at a time. Signed figures use the same bits.
@@ -164,6 +165,14 @@ pub(crate) struct NodeRow {
     pub(crate) context: AtomicU32,
     /// 0 until the row's first use.
     pub(crate) node: AtomicU32,
+}
+
+impl NodeRow {
+    /// The context of the node's blocks without a call stack.
+    #[inline(always)]
+    pub(crate) fn context(&self) -> ContextId {
+        ContextId(self.context.load(Ordering::Relaxed))
+    }
 }
 
 /// What was seen and not recorded where it belongs. Written by many threads, rarely.

@@ -38,7 +38,7 @@ pub(super) fn find_stack(thread: &'static ThreadState, hash: u64) -> (&'static R
 /// What is counted without a stack in a scope.
 #[inline(always)]
 pub(super) fn scope_row(scope: &'static NodeRow) -> (&'static Row, ContextId) {
-    let context = ContextId(scope.context.load(Ordering::Relaxed));
+    let context = scope.context();
     // SAFETY: `make_node_row` stored a row of the same thread, which lives while the thread does.
     (unsafe { &*scope.row.load(Ordering::Relaxed) }, context)
 }

@@ -21,7 +21,7 @@ use super::{Fill, ask};
 use crate::ids::ContextId;
 use crate::record::atomic::Ordering;
 use crate::record::block::{self, Header};
-use crate::record::counters::{LOSSES, Row};
+use crate::record::counters::{Counter, LOSSES, Row};
 use crate::record::epoch::{self, Effect};
 use crate::record::peak::{self, Touched};
 use crate::record::sample::{self, Interval};
@@ -76,16 +76,19 @@ fn count_resized(thread: &ThreadState, new_size: usize) {
 #[cold]
 #[inline(never)]
 fn not_granted(size: usize) {
-    let Some(thread) = thread::current() else { return };
-    sample::undo(thread, size);
-    thread.allocations.add(NONE_AFTER_ALL);
-    let scope = thread.scope();
-    scope.sampled_allocations.add(NONE_AFTER_ALL);
-    scope.sampled_bytes.add(0u64.wrapping_sub(size as u64));
+    if let Some(thread) = thread::current() {
+        take_back(thread, size, [&thread.allocations, &thread.scope().sampled_allocations]);
+    }
 }
 
-/// Takes one event from a counter.
-const NONE_AFTER_ALL: u64 = 0u64.wrapping_sub(1);
+/// Takes an event from the counters of such, and its bytes.
+fn take_back(thread: &ThreadState, size: usize, events: [&Counter; 2]) {
+    sample::undo(thread, size);
+    for counter in events {
+        counter.add(0u64.wrapping_sub(1));
+    }
+    thread.scope().sampled_bytes.add(0u64.wrapping_sub(size as u64));
+}
 
 /// A sample is due, a call is to be opened, or the usual way is closed. As `alloc_exact`: hands on what it finds in the registers, so that the sample has
 /// the call stack that the allocation would have in mode `exact`.
@@ -261,14 +264,20 @@ pub(super) unsafe fn realloc_plain<A: GlobalAlloc>(block: *mut u8, size: usize, 
 #[inline(never)]
 fn note_moved(to: *mut u8, size: usize, new_size: usize) {
     let Some(thread) = thread::current() else { return };
-    if !to.is_null() {
-        return count_copied(thread, size.min(new_size) as u64);
-    }
-    sample::undo(thread, new_size);
-    thread.reallocations.add(NONE_AFTER_ALL);
     let scope = thread.scope();
-    scope.sampled_reallocations.add(NONE_AFTER_ALL);
-    scope.sampled_bytes.add(0u64.wrapping_sub(new_size as u64));
+    if to.is_null() {
+        return take_back(thread, new_size, [&thread.reallocations, &scope.sampled_reallocations]);
+    }
+    let bytes = size.min(new_size) as u64;
+    if thread.is_busy() {
+        // A signal handler, which interrupts an event of its thread: rows may be in the making.
+        thread.copied_bytes.add(bytes);
+        thread::copied_shared(scope.context(), bytes);
+    } else {
+        thread.occupy();
+        count_copied(thread, bytes);
+        thread.vacate();
+    }
 }
 
 /// Any block, in this mode, on a thread that records.
@@ -369,10 +378,10 @@ unsafe fn move_behind_header<A: GlobalAlloc>(
     to
 }
 
-/// A reallocation has moved so many bytes.
+/// A reallocation has moved so many bytes. The thread is occupied.
 fn count_copied(thread: &'static ThreadState, bytes: u64) {
     thread.copied_bytes.add(bytes);
-    let context = ContextId(thread.scope().context.load(Ordering::Relaxed));
+    let context = thread.scope().context();
     match thread.growth_row(context) {
         Some(row) => row.copied_bytes.add(bytes),
         None => thread::copied_shared(context, bytes),
