@@ -1,6 +1,7 @@
 //! Whether the program's allocator is ours.
 //!
-//! Record side. Known once the program has allocated; a scope that is entered before asks.
+//! Record side. Known once the program has allocated; a scope that is entered before asks. INVARIANT: that is the one place where the record
+//! side calls the program's allocator; it is never reached from inside of ours, and ours refuses before it asks the inner one.
 
 use crate::record::atomic::{AtomicBool, Ordering};
 use core::alloc::Layout;
