@@ -193,7 +193,7 @@ impl Worker {
     }
 
     fn size(&mut self) -> usize {
-        self.least + self.rng.size(64 << 10)
+        self.least + self.rng.size(256 << 10)
     }
 
     fn enter(&mut self, mode: Mode) {

@@ -3,9 +3,9 @@
 //! Record side, used by `gate` only. Pure arithmetic, no memory touched except the header word itself.
 //!
 //! Two shapes, chosen by the alignment the program asked for, never by the mode:
-//! - `align <= 8`: the inner layout is `(max(size, 16), 16)` untracked and `(max(size + 8, 16), 16)` tracked. A tracked block
-//!   starts 8 bytes after what the inner allocator returned, with its header in these 8 bytes: it lies at 8 mod 16, an
-//!   untracked one at 0 mod 16, so one bit of the address answers "is it tracked?".
+//! - `align <= 8`: the inner layout is `(max(size, 16), 16)` without a header and `(max(size + 8, 16), 16)` with one. A block with a header
+//!   starts 8 bytes after what the inner allocator returned, and has it in these 8 bytes: it lies at 8 mod 16, others at 0 mod 16, so one bit
+//!   of the address tells. A tracked block has one; so has a large one in mode `sampled`, whose header says nothing (context 0).
 //! - `align >= 16`: in every mode the inner layout has 8 more bytes, and the header lies behind the block at the next multiple of
 //!   8 after `size`; context 0 in it means untracked.
 
@@ -17,8 +17,8 @@ use crate::ids::ContextId;
 pub(crate) const HEADER_BYTES: usize = 8;
 const ADDRESS_BIT: usize = 8;
 const INNER_ALIGN: usize = 16;
-/// Larger requests are refused (null): no allocator can grant them, and the sums below cannot overflow.
-pub(super) const MAX_SIZE: usize = isize::MAX as usize - (1 << 16);
+/// Requests of so many bytes and more are refused (null): no allocator can grant them, and the sums below cannot overflow.
+const REFUSED_SIZE: usize = 1 << 62;
 
 pub(crate) const CONTEXT_BITS: u32 = 22;
 pub(crate) const EPOCH_BITS: u32 = 12;
@@ -100,7 +100,7 @@ impl Birth {
 }
 
 impl Header {
-    /// Header of an untracked block of `align >= 16`.
+    /// Header of an untracked block: of each of `align >= 16`, and of large ones in mode `sampled`.
     pub(crate) const UNTRACKED: Self = Self(0);
 
     #[inline(always)]
@@ -134,14 +134,14 @@ pub(crate) const SMALL_ALIGN: usize = 8;
 /// True when a request with a header in front can be granted at all.
 #[inline(always)]
 pub(crate) fn is_grantable_in_front(size: usize) -> bool {
-    size <= MAX_SIZE
+    // PERF: the size of a valid layout is at most `isize::MAX`, so this one bit says it, in two instructions.
+    size & REFUSED_SIZE == 0
 }
 
 /// True when the request can be granted at all.
 #[inline(always)]
 pub(crate) fn is_grantable(size: usize, align: usize) -> bool {
-    // A valid layout has `size + align <= isize::MAX + 1`: only the room for the header and its alignment is in question.
-    size <= MAX_SIZE && (align <= 16 || align <= MAX_SIZE - size)
+    size < REFUSED_SIZE && align < REFUSED_SIZE
 }
 
 /// Inner layout of an untracked block with `align <= 8`.

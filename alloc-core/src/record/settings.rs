@@ -106,6 +106,12 @@ pub fn mode() -> Mode {
 
 const _: () = assert!(Mode::Exact as u8 == 0 && Mode::Scopes as u8 == 1 && Mode::Sampled as u8 == 2);
 
+/// The mode as a number: that of a `Mode`, in their order.
+#[inline(always)]
+pub(crate) fn mode_number() -> u8 {
+    MODE.load(Ordering::Relaxed)
+}
+
 /// `mode() == Mode::Off`, in one compare.
 #[inline(always)]
 pub(crate) fn is_off() -> bool {
@@ -167,12 +173,6 @@ pub(crate) fn decide_about_scopes() {
         }
         seen = now;
     }
-}
-
-/// `mode() == Mode::Exact`, in one compare.
-#[inline(always)]
-pub(crate) fn takes_stacks() -> bool {
-    MODE.load(Ordering::Relaxed) == Mode::Exact as u8
 }
 
 /// Changes what is recorded from now on, on all threads.

@@ -8,7 +8,7 @@ use core::arch::naked_asm;
 use core::ptr;
 
 use super::row::{find_row, scope_row};
-use super::unusual::{alloc_untracked, count_shared};
+use super::unusual::alloc_untracked;
 use super::{Fill, ask, sampled, unusual};
 use crate::ids::ContextId;
 use crate::record::block::{self, Birth, Header};
@@ -30,15 +30,16 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
         return alloc_behind(layout.size(), layout.align(), inner, fill);
     }
     let size = layout.size();
-    // PERF: one compare for each mode, and `off` first. It may be `off` since a moment ago at the end, too.
-    if settings::is_off() {
+    let mode = settings::mode_number();
+    // PERF: what costs least comes first. Compared by order, for the compiler would arrange tests for equality as it likes.
+    if mode > Mode::Sampled as u8 {
         return if block::is_grantable_in_front(size) {
             ask(inner, block::plain_layout(size), fill)
         } else {
             ptr::null_mut()
         };
     }
-    if settings::is_sampled() {
+    if mode > Mode::Scopes as u8 {
         return match fill {
             Fill::Any => sampled::alloc_front::<A, false>(size, inner),
             Fill::Zero => sampled::alloc_front::<A, true>(size, inner),
@@ -48,7 +49,7 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
         return ptr::null_mut();
     }
     match fill {
-        _ if settings::takes_stacks() => alloc_exact(size, inner, fill),
+        _ if mode == Mode::Exact as u8 => alloc_exact(size, inner, fill),
         Fill::Any => alloc_in_scope::<A, false>(size, inner),
         Fill::Zero => alloc_in_scope::<A, true>(size, inner),
     }
@@ -58,27 +59,17 @@ pub(crate) fn alloc<A: GlobalAlloc>(inner: &A, layout: Layout, fill: Fill) -> *m
 #[inline(never)]
 fn alloc_in_scope<A: GlobalAlloc, const IS_ZEROED: bool>(size: usize, inner: &A) -> *mut u8 {
     let fill = Fill::of(IS_ZEROED);
-    if thread::unoccupied().is_none() {
+    let Some(thread) = thread::unoccupied() else {
         return alloc_unusual(inner, size, fill);
-    }
+    };
+    // The thread keeps its state until it ends, whatever the inner allocator does.
     let granted = ask(inner, block::fronted_layout(size), fill);
     if granted.is_null() {
         return granted;
     }
-    // PERF: looked up only now, so that little has to be kept over the call of the inner allocator.
-    let Some(thread) = thread::unoccupied() else {
-        return granted_meanwhile(granted, size);
-    };
     thread.occupy();
     let (row, context) = scope_row(thread.scope());
     finish_front(thread, row, context, granted, size)
-}
-
-/// The inner allocator has left the thread without a state: counted in the shared shard.
-#[cold]
-#[inline(never)]
-fn granted_meanwhile(granted: *mut u8, size: usize) -> *mut u8 {
-    finish(granted, true, size, count_shared(size))
 }
 
 /// Mode `exact`, header in front.
@@ -133,7 +124,7 @@ extern "sysv64" fn alloc_exact_unusual<A: GlobalAlloc>(
 ) -> *mut u8 {
     unusual::alloc(inner, block::SMALL_ALIGN, size, fill, || {
         // The mode may have been set by the environment meanwhile.
-        if settings::takes_stacks() {
+        if settings::mode_number() == Mode::Exact as u8 {
             alloc_exact_from(size, inner, fill, sp, rbp)
         } else {
             alloc_again(inner, block::SMALL_ALIGN, size, fill)

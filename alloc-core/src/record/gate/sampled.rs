@@ -2,10 +2,11 @@
 //!
 //! Record side. Called by `alloc` and `realloc` in this mode, and, for blocks that were sampled, by `free` and `realloc` in every mode.
 //! What is counted here: requests, reallocations and bytes of the running scope, call and thread, exactly. What is *not* counted is the free of
-//! an unsampled block: one of `align <= 8` lies at 0 mod 16 and has no header, one of `align >= 16` has context 0 in its header.
+//! an unsampled block: one of `align <= 8` lies at 0 mod 16 and has no header, one of `align >= 16`, or a large one, has context 0 in its header.
 //!
 //! A reallocation is a free and a new draw. A block keeps the place of its header: sampled to unsampled writes context 0 to it, and only
-//! unsampled to sampled, in front, moves the block.
+//! unsampled to sampled, in front, moves the block. So that this copies little, a block of `sample::LARGE` or more has a header that says
+//! nothing when it is no sample.
 //! Cost: of an unsampled allocation, see `docs/overhead.md`; each line of `alloc_front` and `realloc_plain` is in it.
 
 use core::alloc::{GlobalAlloc, Layout};
@@ -30,24 +31,37 @@ use crate::record::{context, frame, settings, stack};
 
 /// Header in front.
 ///
-/// PERF: what is too large to be granted is always a sample, so only `sample_with` looks at that.
+/// PERF: what is too large to be granted is large, so only `sample_with` looks at that.
 #[inline(never)]
 pub(super) fn alloc_front<A: GlobalAlloc, const IS_ZEROED: bool>(size: usize, inner: &A) -> *mut u8 {
     let fill = Fill::of(IS_ZEROED);
     let Some(thread) = thread::unsampled(size as u64) else {
         return sample_front(size, inner, fill);
     };
-    thread.sampled_bytes().add(size as u64);
+    thread.count_sampled(size as i64);
     alloc_unsampled(inner, thread, size, fill)
 }
 
 /// An allocation that is not sampled, header in front if it had one. Its bytes are counted.
-///
-/// PERF: all is counted before it is granted, so that only the size has to be kept over the call of the inner allocator.
 #[inline(always)]
 fn alloc_unsampled<A: GlobalAlloc>(inner: &A, thread: &ThreadState, size: usize, fill: Fill) -> *mut u8 {
+    ask_counted(inner, thread, size, block::plain_layout(size), fill)
+}
+
+/// The same for a large block: its header says nothing.
+fn alloc_large<A: GlobalAlloc>(inner: &A, thread: &ThreadState, size: usize, fill: Fill) -> *mut u8 {
+    let granted = ask_counted(inner, thread, size, block::fronted_layout(size), fill);
+    if granted.is_null() {
+        return granted;
+    }
+    finish(granted, true, size, Header::UNTRACKED)
+}
+
+/// PERF: all is counted before it is granted, so that only the size has to be kept over the call of the inner allocator.
+#[inline(always)]
+fn ask_counted<A: GlobalAlloc>(inner: &A, thread: &ThreadState, size: usize, layout: Layout, fill: Fill) -> *mut u8 {
     count_granted(thread, size);
-    let granted = ask(inner, block::plain_layout(size), fill);
+    let granted = ask(inner, layout, fill);
     if granted.is_null() {
         not_granted(size);
     }
@@ -90,8 +104,8 @@ fn take_back(thread: &ThreadState, size: usize, events: [&Counter; 2]) {
     thread.scope().sampled_bytes.add(0u64.wrapping_sub(size as u64));
 }
 
-/// A sample is due, a call is to be opened, or the usual way is closed. As `alloc_exact`: hands on what it finds in the registers, so that the sample has
-/// the call stack that the allocation would have in mode `exact`.
+/// A sample is due, the block is large or the last look long ago, a call is to be opened, or the usual way is closed. As `alloc_exact`: hands
+/// on what it finds in the registers, so that the sample has the call stack that the allocation would have in mode `exact`.
 #[cfg(stack_rules)]
 #[cold]
 #[unsafe(naked)]
@@ -153,16 +167,18 @@ fn sample_with<A: GlobalAlloc>(
     };
     thread.occupy();
     open_calls(thread);
-    let interval = sample::count(thread, size);
-    thread.look_at_sample();
-    let Some(interval) = interval else {
+    let interval = sample::count(thread, size, false);
+    let sampled = interval.and_then(|interval| {
+        let hash = capture(thread);
+        Some((find_context(thread, hash, interval)?, interval))
+    });
+    let Some((context, interval)) = sampled else {
         thread.vacate();
-        return alloc_unsampled(inner, thread, size, fill);
-    };
-    let hash = capture(thread);
-    let Some(context) = find_context(thread, hash, interval) else {
-        thread.vacate();
-        return alloc_unsampled(inner, thread, size, fill);
+        return if size < sample::LARGE {
+            alloc_unsampled(inner, thread, size, fill)
+        } else {
+            alloc_large(inner, thread, size, fill)
+        };
     };
     let granted = ask(inner, block::fronted_layout(size), fill);
     if granted.is_null() {
@@ -210,7 +226,7 @@ pub(super) fn alloc_behind<A: GlobalAlloc>(
     fill: Fill,
 ) -> *mut u8 {
     open_calls(thread);
-    let sampled = count(thread, size);
+    let sampled = count(thread, size, attention);
     let granted = match sampled {
         Some(_) => ask(inner, block::backed_layout(size, align), fill),
         None => alloc_untracked(inner, size, align, fill),
@@ -233,8 +249,8 @@ pub(super) fn alloc_behind<A: GlobalAlloc>(
 }
 
 /// Counts the bytes of an event; if it is a sample, finds its context. The thread is occupied, and its calls are open.
-fn count(thread: &ThreadState, size: usize) -> Option<(ContextId, Interval)> {
-    let interval = sample::count(thread, size)?;
+fn count(thread: &ThreadState, size: usize, attention: Attention) -> Option<(ContextId, Interval)> {
+    let interval = sample::count(thread, size, attention.is_any())?;
     let hash = capture(thread);
     Some((find_context(thread, hash, interval)?, interval))
 }
@@ -249,7 +265,7 @@ pub(super) unsafe fn realloc_plain<A: GlobalAlloc>(block: *mut u8, size: usize, 
         // SAFETY: the caller's promise.
         return unsafe { realloc_untracked(block, size, block::SMALL_ALIGN, new_size, inner) };
     };
-    thread.sampled_bytes().add(new_size as u64);
+    thread.count_sampled(new_size as i64);
     count_resized(thread, new_size);
     let (layout, new_layout) = (block::plain_layout(size), block::plain_layout(new_size));
     // SAFETY: an untracked block is what the inner allocator granted for `plain_layout`; the new size is that of a valid layout.
@@ -311,8 +327,10 @@ pub(super) unsafe fn realloc<A: GlobalAlloc>(
         (true, false) => block::plain_layout(size),
         (false, _) => block::backed_layout(size, align),
     };
-    let sampled = count(thread, new_size);
-    let keeps_header = has_header || sampled.is_some();
+    let sampled = count(thread, new_size, attention);
+    // One that is large already was granted in mode `off`: there is as much to copy whenever it moves.
+    let grows_large = size < sample::LARGE && new_size >= sample::LARGE;
+    let keeps_header = has_header || sampled.is_some() || grows_large;
     let (old_layout, new_layout) = (inner_layout(size, has_header), inner_layout(new_size, keeps_header));
     let to = if keeps_header == has_header {
         // SAFETY: `from` came from `inner` for this layout; the new size is that of a valid layout.

@@ -176,8 +176,9 @@ pub(super) fn free_unusual(header: Header, block: *mut u8, size: usize) {
         // Inside the tracker, under attention, or registered just now: the row is the thread's own either way.
         Some(thread) => {
             thread.occupied_for(|| count_free_of(thread, header, size));
-            // What is the tracker's own was not granted to the program: a handle's guard has such a block.
-            if thread.attention().is_any() && !thread.is_inside() && header.context() != ContextId::TRACKER {
+            // What is the tracker's own was not granted to the program: a handle's guard has such a block. What is not tracked goes unseen.
+            let is_programs = header.is_tracked() && header.context() != ContextId::TRACKER;
+            if thread.attention().is_any() && !thread.is_inside() && is_programs {
                 thread.watch.note(header, size, true);
                 if thread.is_observed() {
                     observe::freed(thread, block);
@@ -191,6 +192,9 @@ pub(super) fn free_unusual(header: Header, block: *mut u8, size: usize) {
 #[cold]
 pub(super) fn free_shared(header: Header, size: usize) {
     if sampled::become_untracked(None, header, size).is_some() {
+        if !header.is_tracked() && settings::counts_frees() {
+            LOSSES.untracked_frees.add_shared(1);
+        }
         return;
     }
     let context = header.context();

@@ -168,10 +168,14 @@ pub(super) fn open_window(thread: &ThreadState) {
         _ => thread.granted.get() + 1 + thread.random() % (2 * WINDOW_BYTES),
     };
     thread.window_at.set(next);
-    // An observed iteration says more. The node 0 is no scope's.
-    if next == u64::MAX || thread.observing.load(Ordering::Relaxed) != 0 {
+    if next == u64::MAX {
         return;
     }
+    if thread.observing.load(Ordering::Relaxed) != 0 {
+        // An observed iteration says more. If it is the window of a signal handler, the event that this one interrupted took the mark away.
+        return thread.set_observed(true);
+    }
+    // The node 0 is no scope's.
     if let Some(handle) = pool::take(0, false) {
         if let Some(window) = pool::get(handle) {
             window.enter(thread, handle);

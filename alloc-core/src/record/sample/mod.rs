@@ -6,11 +6,11 @@
 //! Because the process has no memory, the next sample may be drawn again at any moment that does not depend on it: when a thread begins, when
 //! the interval is set.
 //!
-//! `gate::sampled` asks `is_sample` and tells `granted` and `freed`; `control` reads `row`. Guard rails: above `RATE` samples a second the
+//! `gate::sampled` asks `count` and tells `granted` and `freed`; `control` reads `row`. Guard rails: above `RATE` samples a second the
 //! interval doubles, and comes back later; each sample has the weight of the interval it was drawn with, so estimates stay
 //! unbiased and only get wider. There is no table of live samples: a sample costs 8 bytes beside its block, whatever lives. Contexts are
 //! bounded by the tracker's memory ceiling; a sample that finds none is counted and left untracked.
-//! Cost: nothing here runs for an allocation that is not sampled. Leaves out estimates and intervals (`model`).
+//! Cost: for an allocation that is not sampled `count` alone, and that once in 64 KiB. Leaves out estimates and intervals (`model`).
 
 mod rows;
 mod weight;
@@ -21,7 +21,7 @@ pub(crate) use self::rows::{Sum, make_row, row};
 pub(crate) use self::weight::{BLOCK, BYTE, Interval, LEAST_BYTES, MOST_BYTES, Weight};
 #[cfg(test)]
 pub(crate) use self::weight::{draw, next_random};
-use super::block::{self, Birth, Header, Stamp};
+use super::block::{Birth, Header, Stamp};
 use super::counters::Counter;
 use super::epoch::{self, Effect};
 use super::thread::{Registry, ThreadState};
@@ -34,9 +34,12 @@ use crate::ids::ContextId;
 pub(crate) const DEFAULT_RATE: u32 = 10_000;
 /// Furthest that the rate cap backs off.
 const MOST_DOUBLINGS: u32 = 16;
-/// Bytes to the next sample at most: 2 EiB, so that what is larger than a block can be is always a sample.
+/// Bytes to the next sample at most, so that sums do not overflow.
 const FARTHEST: u64 = 1 << 61;
-const _: () = assert!(FARTHEST < block::MAX_SIZE as u64);
+/// A block of so many bytes has a header even if it is no sample: see `gate::sampled`.
+///
+/// PERF: a header costs a block that is freed some 40 instructions, and what is smaller is soon copied.
+pub(super) const LARGE: usize = 64 << 10;
 /// Further allocations of its thread after which a block is no longer a temporary one.
 const TEMPORARY: u32 = 8;
 
@@ -81,7 +84,8 @@ pub fn sample_interval() -> u64 {
     interval().bytes()
 }
 
-/// Sets the mean number of bytes between two samples in mode `sampled`, on all threads, at any time.
+/// Sets the mean number of bytes between two samples in mode `sampled`, on all threads, at any time. The next allocation of each thread is
+/// still up to the interval before, and while a thread is at one just now, those within 64 KiB.
 ///
 /// Samples that were taken before keep the weight they were taken with, so estimates stay right. See `docs/sampled-mode.md` for how to
 /// choose.
@@ -96,8 +100,9 @@ pub fn set_sample_interval(bytes: u64) {
     INTERVAL.store(Interval::at_most(bytes).bits(), Ordering::Relaxed);
     let registry = Registry::lock();
     for thread in registry.threads() {
-        // LIMIT: a thread that looks at this very moment may overwrite what says that it is to look, and draws the next time it looks.
-        thread.draws_again.store(1, Ordering::Relaxed);
+        // LIMIT: a thread that looks at this very moment may overwrite what says that it is to look; then it draws within 64 KiB.
+        // ORDERING: Release: who sees it, sees the interval.
+        thread.draws_again.store(1, Ordering::Release);
         thread.look();
     }
 }
@@ -112,7 +117,8 @@ pub(super) fn prepare(thread: &ThreadState) {
     let mut state = SEED.load(Ordering::Relaxed) ^ u64::from(thread.index()).wrapping_mul(0xd134_2543_de82_ef95);
     let _ = weight::next_random(&mut state);
     thread.sample_random.set(state);
-    thread.draws_again.store(0, Ordering::Relaxed);
+    // ORDERING: Acquire: see `set_sample_interval`.
+    thread.draws_again.swap(0, Ordering::Acquire);
     draw_again(thread);
 }
 
@@ -123,34 +129,49 @@ fn draw_again(thread: &ThreadState) {
     thread.sample_random.set(state);
     thread.sample_interval.store(interval.bits(), Ordering::Relaxed);
     let next = weight::draw(random, interval).min(FARTHEST);
-    thread.sample_at.set(thread.sampled_bytes().get() + 1 + next);
+    thread.sample_at.set(thread.sampled_bytes() + 1 + next);
     // Where it looks is the draw before, or that of the thread that had the state before.
     thread.look();
 }
 
 // Samples.
 
-/// Counts the bytes of an event of mode `sampled`, as granted. If it is a sample, gives the interval it was drawn with. `undo` takes it back.
-pub(super) fn count(thread: &ThreadState, size: usize) -> Option<Interval> {
-    thread.sampled_bytes().add(size as u64);
-    let is_sample = thread.sampled_bytes().get() >= thread.sample_at.get();
+/// Counts the bytes of an event of mode `sampled`, as granted, and says how far ahead the next one is that has something to look at: on a
+/// thread under attention each has. If it is a sample, gives the interval it was drawn with. `undo` takes the count back.
+#[inline(always)]
+pub(super) fn count(thread: &ThreadState, size: usize, is_attended: bool) -> Option<Interval> {
+    thread.count_sampled(size as i64);
+    let bytes = thread.sampled_bytes();
+    let is_sample = bytes >= thread.sample_at.get();
+    let interval = if is_sample || thread.draws_again.load(Ordering::Relaxed) != 0 {
+        count_draw(thread, is_sample)
+    } else {
+        None
+    };
+    if !is_attended {
+        thread.look_later(bytes);
+    }
+    interval
+}
+
+#[cold]
+#[inline(never)]
+fn count_draw(thread: &ThreadState, is_sample: bool) -> Option<Interval> {
     if is_sample {
         look_at_rate();
-    } else if thread.draws_again.load(Ordering::Relaxed) == 0 {
-        return None;
     }
     // This event was up to the old interval; the new one has no say in it.
     let interval = Interval::from_bits(thread.sample_interval.load(Ordering::Relaxed));
-    thread.draws_again.store(0, Ordering::Relaxed);
+    // ORDERING: Acquire: see `set_sample_interval`.
+    thread.draws_again.swap(0, Ordering::Acquire);
     draw_again(thread);
     interval.filter(|_| is_sample)
 }
 
 /// What was counted was not granted after all. As far from the next sample as before, which changes no probability.
 pub(super) fn undo(thread: &ThreadState, size: usize) {
-    let less = 0u64.wrapping_sub(size as u64);
-    thread.sampled_bytes().add(less);
-    thread.sample_at.add(less);
+    thread.count_sampled(-(size as i64));
+    thread.sample_at.add((size as u64).wrapping_neg());
     thread.look();
 }
 

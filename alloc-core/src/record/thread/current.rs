@@ -12,6 +12,7 @@ use super::{ThreadState, registry};
 #[cfg(allocscope_model)]
 use crate::record::atomic::AtomicPtr;
 use crate::record::counters::Counter;
+use crate::record::sample;
 
 /// What an event looks at first.
 #[repr(C)]
@@ -23,7 +24,7 @@ pub(super) struct Head {
     /// Set to 0 by another thread that changes the interval, else written by the thread alone.
     look_at: Counter,
     /// Bytes granted by this thread in mode `sampled`, sampled or not, reallocations included, ever.
-    pub(super) sampled_bytes: Counter,
+    sampled_bytes: Counter,
 }
 
 /// The thread is between the first and the last step of recording an event: whoever allocates then (a signal handler) is
@@ -99,8 +100,8 @@ pub(crate) fn unoccupied() -> Option<&'static ThreadState> {
     Some(unsafe { &*state.cast::<ThreadState>() })
 }
 
-/// The calling thread's state, if an allocation of `size` bytes in mode `sampled` is no sample and has nothing else to look at: the usual
-/// case in that mode.
+/// The calling thread's state, if an allocation of `size` bytes in mode `sampled` is no sample, not large, and has nothing else to look at:
+/// the usual case in that mode.
 ///
 /// PERF: one compare for all of it.
 #[inline(always)]
@@ -192,8 +193,14 @@ pub(crate) fn forked() {
 
 impl ThreadState {
     #[inline(always)]
-    pub(crate) fn sampled_bytes(&self) -> &Counter {
-        &self.head.sampled_bytes
+    pub(crate) fn sampled_bytes(&self) -> u64 {
+        self.head.sampled_bytes.get()
+    }
+
+    /// Counts the bytes of an event of mode `sampled`; negative ones take some back.
+    #[inline(always)]
+    pub(crate) fn count_sampled(&self, bytes: i64) {
+        self.head.sampled_bytes.add(bytes as u64);
     }
 
     /// The next allocation in mode `sampled` has something to look at.
@@ -202,11 +209,13 @@ impl ThreadState {
         self.head.look_at.set(0);
     }
 
-    /// Allocations in mode `sampled` have nothing to look at before the next sample. The thread is occupied by an event alone, and all calls
-    /// on its stack are open.
+    /// Allocations in mode `sampled` have nothing to look at before the next sample, or before so many bytes that every large block is looked
+    /// at. The thread is occupied by an event alone, and all calls on its stack are open; `now` are its `sampled_bytes`.
     #[inline(always)]
-    pub(crate) fn look_at_sample(&self) {
-        self.head.look_at.set(self.sample_at.get());
+    pub(crate) fn look_later(&self, now: u64) {
+        self.head
+            .look_at
+            .set(self.sample_at.get().min(now.wrapping_add(sample::LARGE as u64)));
     }
 
     #[inline(always)]

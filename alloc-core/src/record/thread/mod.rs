@@ -52,6 +52,8 @@ pub(crate) struct ThreadState {
     pub(crate) expected_mark: Counter,
     /// Requests granted by this thread, ever; bytes granted (reallocations included) in modes that track every block, and bytes released.
     pub(crate) allocations: Counter,
+    /// Row of the current scope node. PERF: all that an unsampled allocation needs of the state is in one cache line, up to here.
+    scope: AtomicPtr<NodeRow>,
     pub(crate) granted: Counter,
     pub(crate) released: Counter,
     /// Largest `net` since it was last folded into `call_max` and `pending_max`. Signed.
@@ -69,8 +71,6 @@ pub(crate) struct ThreadState {
     pub(crate) correction: Counter,
     /// Blocks freed by this thread, ever.
     pub(crate) frees: Counter,
-    /// Row of the current scope node.
-    scope: AtomicPtr<NodeRow>,
     pub(crate) rows: Directory<Row>,
     // What scopes use.
     /// Calls on the thread's stack, and how many of them, from the outside, had an event: see `frame`.
@@ -218,7 +218,7 @@ impl ThreadState {
     /// Bytes granted by this thread, ever, in whatever mode; reallocations included.
     #[inline(always)]
     pub(crate) fn bytes(&self) -> u64 {
-        self.granted.get().wrapping_add(self.head.sampled_bytes.get())
+        self.granted.get().wrapping_add(self.sampled_bytes())
     }
 
     /// True when calls on the thread's stack are not open yet: see `frame`.

@@ -198,6 +198,10 @@ fn interrupted(on_alternate_stack: bool, life: Duration) {
     let handled = HANDLED.load(Ordering::Relaxed);
     assert!(handled > 100, "only {handled} signals arrived");
     assert_eq!(grown[5..], [0, 0], "everything was freed: {grown:?}");
+    for node in &after.scopes {
+        let calls = &node.calls;
+        assert!(calls.bytes < 1 << 40 && calls.max_bytes < 1 << 40, "wrapped: {node:?}");
+    }
     if alloc_core::mode() != Mode::Off {
         // Recursive calls are parts of the outermost.
         let interrupted: u64 = nodes_completed(&after, "interrupted");
