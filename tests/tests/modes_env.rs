@@ -3,6 +3,8 @@
 //!
 //! What is in a report or a snapshot is tested elsewhere; here only that it is whole and about this program.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
@@ -228,5 +230,55 @@ fn without_the_allocator_the_error_says_what_to_do() {
     for mode in ["off", "exact"] {
         let ran = run_executable(env!("CARGO_BIN_EXE_env_child_bare"), "", &[("ALLOCSCOPE_MODE", mode)]);
         assert!(ran.stdout.contains("not installed: true:"), "{mode}: {}", ran.stdout);
+    }
+}
+
+/// A copy of a program that runs as another user than the one who starts it; `None`, with the reason printed, where that cannot be had.
+fn set_user_id(executable: &str) -> Option<PathBuf> {
+    const NOBODY: u32 = 65_534;
+    let name = executable.rsplit('/').next().expect("a path");
+    let copy = scratch(&format!("as_nobody_{name}"));
+    if let Err(error) = std::fs::copy(executable, &copy) {
+        println!("skipped: {executable}: {error}");
+        return None;
+    }
+    if let Err(error) = std::os::unix::fs::chown(&copy, Some(NOBODY), None) {
+        println!("skipped: only root can give a program to another user ({error})");
+        return None;
+    }
+    std::fs::set_permissions(&copy, Permissions::from_mode(0o4755)).expect("it is ours");
+    Some(copy)
+}
+
+#[test]
+fn a_set_user_id_program_ignores_every_variable() {
+    // Whether the system heeds the bit at all is asked of a program that has nothing to do with us.
+    let Some(id) = set_user_id("/usr/bin/id") else { return };
+    let asked = Command::new(&id).arg("-u").output().expect("it was copied");
+    if asked.stdout != b"65534\n" {
+        std::fs::remove_file(&id).expect("it was copied");
+        println!("skipped: set-user-id programs do not change their user here");
+        return;
+    }
+    let child = set_user_id(env!("CARGO_BIN_EXE_env_child")).expect("as with `id`");
+    let child = child.to_str().expect("ASCII");
+    let written = std::env::temp_dir().join(format!("allocscope_set_user_id_{}", std::process::id()));
+    let path = written.to_str().expect("ASCII");
+    let variables = [
+        ("ALLOCSCOPE_MODE", "scopes"),
+        ("ALLOCSCOPE_REPORT", "-"),
+        ("ALLOCSCOPE_SNAPSHOT", path),
+    ];
+    let ran = run_executable(child, "take", &variables);
+    ran.assert_done("exact");
+    assert_eq!(ran.stderr, "");
+    assert!(!written.exists(), "it wrote to {path}");
+    // The same program without the bit does as it is told.
+    std::fs::set_permissions(child, Permissions::from_mode(0o755)).expect("it is ours");
+    let ran = run_executable(child, "take", &variables);
+    ran.assert_done("scopes");
+    assert!(ran.stderr.contains("the work"), "{}", ran.stderr);
+    for path in [id.as_path(), child.as_ref(), &written] {
+        std::fs::remove_file(path).expect("it was written");
     }
 }
