@@ -113,14 +113,15 @@ fn round(number: usize) {
     let reader = thread::spawn({
         let is_over = Arc::clone(&is_over);
         move || {
-            let mut taken = 0;
-            while !is_over.load(Ordering::Relaxed) {
+            // At least once: on a busy machine the others may be done before this thread has its first turn.
+            loop {
                 let before = Snapshot::take().expect("the allocator is installed");
                 let after = Snapshot::take().expect("as above");
                 black_box(SnapshotDiff::between(&before, &after));
-                taken += 2;
+                if is_over.load(Ordering::Relaxed) {
+                    break;
+                }
             }
-            taken
         }
     });
     let (to, from): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| channel()).unzip();
@@ -136,7 +137,7 @@ fn round(number: usize) {
         thread.join().expect("no thread panics");
     }
     is_over.store(true, Ordering::Relaxed);
-    assert!(reader.join().expect("the reader does not panic") > 0);
+    reader.join().expect("the reader does not panic");
 }
 
 fn main() {

@@ -94,7 +94,8 @@ fn live_is_never_negative_and_sums_always_agree(duration: Duration) {
         let short = threads.spawn(come_and_go);
         let end = Instant::now() + duration;
         let mut before = snapshot();
-        while Instant::now() < end {
+        // Under tools, and on a busy machine, a snapshot takes long.
+        while Instant::now() < end || taken < 20 {
             let now = snapshot();
             taken += 1;
             check_sums(&now);
@@ -107,7 +108,6 @@ fn live_is_never_negative_and_sums_always_agree(duration: Duration) {
         }
         short.join().expect("no panic")
     });
-    assert!(taken >= 20, "only {taken} snapshots");
     let after = snapshot();
     check_sums(&after);
     let exchanged = node(&after, "exchanged");

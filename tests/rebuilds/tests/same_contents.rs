@@ -2,13 +2,19 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hint::black_box;
-use std::sync::Barrier;
+use std::sync::{Barrier, Mutex, MutexGuard, PoisonError};
 
 use alloc_core::contents::{Content, ContentHash, ContentStats, Hashed};
 use alloc_core::{Snapshot, TrackingAllocator, assert_no_allocations, observe_contents, scope, track_memory};
 
 #[global_allocator]
 static ALLOC: TrackingAllocator = TrackingAllocator::new();
+
+/// A call that comes while a snapshot reads its place is not observed. So that these tests can count, they run one after another.
+fn alone() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// What the places of this name saw, in the order of their nodes.
 fn seen(name: &str) -> Vec<ContentStats> {
@@ -31,6 +37,7 @@ fn check_fraud(user: u64, list: &[u64]) -> bool {
 
 #[test]
 fn a_set_that_is_equal_each_time_is_proven_equal() {
+    let _alone = alone();
     let list: Vec<u64> = (0..500).collect();
     for user in 0..10_000 {
         check_fraud(user, &list);
@@ -53,6 +60,7 @@ fn a_set_that_is_equal_each_time_is_proven_equal() {
 
 #[test]
 fn contents_that_differ_are_never_called_equal() {
+    let _alone = alone();
     for turn in 0..5000_u64 {
         let of_the_request: Vec<u64> = (turn..turn + 20).collect();
         observe_contents!("differs", &of_the_request);
@@ -77,6 +85,7 @@ fn contents_that_differ_are_never_called_equal() {
 
 #[test]
 fn a_refresh_now_and_then_is_seen_as_one() {
+    let _alone = alone();
     for turn in 0..4000_u64 {
         let set: HashSet<u64> = (turn / 1000..turn / 1000 + 50).collect();
         observe_contents!("refreshed", &set);
@@ -97,6 +106,7 @@ impl Content for Wasteful {
 
 #[test]
 fn observing_allocates_nothing_and_is_charged_to_nobody() {
+    let _alone = alone();
     let set: HashSet<String> = (0..100).map(|n| format!("user-{n}")).collect();
     let map: BTreeMap<u32, Vec<f64>> = BTreeMap::from([(1, vec![0.5; 10])]);
     #[derive(Hash)]
@@ -128,6 +138,7 @@ fn observing_allocates_nothing_and_is_charged_to_nobody() {
 
 #[test]
 fn paths_are_kept_apart() {
+    let _alone = alone();
     fn load(key: u64) {
         let map: HashMap<u64, u64> = [(key, key)].into_iter().collect();
         observe_contents!("two paths", &map);
@@ -150,6 +161,7 @@ fn paths_are_kept_apart() {
 
 #[test]
 fn more_paths_than_there_is_room_for_are_added_up() {
+    let _alone = alone();
     for n in 0..20 {
         let _scopes: Vec<_> = (0..=n % 7)
             .map(|depth| alloc_core::__private::enter(NESTED[depth]))
@@ -178,6 +190,7 @@ static NESTED: [&ScopeSite; 7] = [
 
 #[test]
 fn a_generic_place_does_not_mix_types() {
+    let _alone = alone();
     fn build<T: Content + Copy>(value: T) {
         observe_contents!("generic", &vec![value; 3]);
     }
@@ -191,6 +204,7 @@ fn a_generic_place_does_not_mix_types() {
 
 #[test]
 fn what_is_too_large_is_said_and_not_guessed() {
+    let _alone = alone();
     let large: HashSet<u32> = (0..70_000).collect();
     for _ in 0..5 {
         observe_contents!("large", &large);
@@ -202,6 +216,7 @@ fn what_is_too_large_is_said_and_not_guessed() {
 
 #[test]
 fn threads_observe_at_once() {
+    let _alone = alone();
     const THREADS: usize = 8;
     let start = Barrier::new(THREADS);
     let text = String::from("the same for all");
@@ -226,6 +241,7 @@ fn threads_observe_at_once() {
 
 #[test]
 fn a_panic_in_a_hash_leaves_the_place_usable() {
+    let _alone = alone();
     struct Fails(bool);
     impl Content for Fails {
         fn add_to(&self, hash: &mut ContentHash<'_>) {
@@ -245,6 +261,7 @@ fn a_panic_in_a_hash_leaves_the_place_usable() {
 
 #[test]
 fn snapshots_keep_it_in_their_files() {
+    let _alone = alone();
     observe_contents!("in a file", "text");
     observe_contents!("in a file", "text");
     let snapshot = Snapshot::take().expect("the allocator is installed");
