@@ -5,8 +5,8 @@
 //! which thread runs which poll; the rest runs on Tokio. What the macro expands to is tested in the `macro_*` files.
 
 use std::pin::Pin;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Barrier, Mutex};
 use std::task::Poll;
 use std::thread::ThreadId;
 use std::time::Duration;
@@ -471,12 +471,83 @@ async fn connection_handlers_stay_flat(messages: usize) {
     check_flat("handler that asks", messages, false);
 }
 
+/// Lets another thread free what is given away, while the caller goes on with its call: nothing is allocated for it.
+fn have_freed(helper: &[Barrier; 2]) {
+    helper.iter().for_each(|step| {
+        step.wait();
+    });
+}
+
+#[track_memory(name = "freed by a helper")]
+fn freed_by_a_helper(helper: &[Barrier; 2]) {
+    give(bytes(1000));
+    have_freed(helper);
+}
+
+#[track_memory(name = "lends")]
+async fn lends(helper: &[Barrier; 2]) {
+    drop(bytes(10));
+    freed_by_a_helper(helper);
+    YieldOnce::default().await;
+}
+
+#[track_memory(name = "holds more later")]
+async fn holds_more_later() {
+    let first = bytes(100);
+    YieldOnce::default().await;
+    drop((first, bytes(500)));
+}
+
+#[track_memory(name = "ends inside")]
+async fn ends_inside() {
+    let held = bytes(50);
+    YieldOnce::default().await;
+    drop(held);
+}
+
+#[track_memory(name = "waits longer")]
+async fn waits_longer() {
+    let first = bytes(100);
+    ends_inside().await;
+    YieldOnce::default().await;
+    drop((first, bytes(500)));
+}
+
+/// A call that has ended leaves nothing behind in the record that the next call gets.
+fn a_record_is_as_good_as_new_for_the_next_call() {
+    let helper = [Barrier::new(2), Barrier::new(2)];
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            for _ in 0..21 {
+                helper[0].wait();
+                free_given();
+                helper[1].wait();
+            }
+        });
+        let mut lending = Box::pin(lends(&helper));
+        for _ in 0..20 {
+            while poll(lending.as_mut()).is_pending() {}
+            lending.set(lends(&helper));
+        }
+        finish(Box::pin(holds_more_later()));
+        assert_eq!(calls("holds more later").max_peak_bytes, 600);
+
+        let mut waiting: Task<()> = Box::pin(waits_longer());
+        assert!(poll(waiting.as_mut()).is_pending());
+        assert!(poll(waiting.as_mut()).is_pending());
+        freed_by_a_helper(&helper);
+        finish(waiting);
+        assert_eq!(calls("waits longer").max_peak_bytes, 600);
+    });
+}
+
 fn main() {
     a_call_that_changes_threads_is_one_call();
     futures_run_side_by_side_are_calls_of_their_own();
     a_future_dropped_half_run_ends_its_call();
     mode_switches_between_polls_are_survived();
     what_others_free_while_a_call_waits_is_subtracted();
+    a_record_is_as_good_as_new_for_the_next_call();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(4)
         .enable_time()

@@ -4,10 +4,13 @@
 //! The program runs itself again with a seed; the statistics of the estimates at large are unit tests of `alloc-core`, where trials are cheap.
 
 use std::alloc::{GlobalAlloc, Layout, System};
+use std::ffi::c_void;
 use std::hint::black_box;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
-use alloc_core::model::{SampleSum, ScopeNode};
+use alloc_core::budget::{OnDenied, deny_allocations, measure};
+use alloc_core::model::{Counters, SampleSum, ScopeNode};
 use alloc_core::{Mode, Snapshot, SnapshotDiff, TrackingAllocator, scope, set_mode, set_sample_interval};
 use allocscope_tests::{Rng, bytes, found, node, number_from_env, run_again, snapshot};
 
@@ -245,6 +248,67 @@ fn large_blocks_stay() {
     set_sample_interval(INTERVAL);
 }
 
+/// What a measurement calls frees: those of its thread, whatever the blocks were granted in, and no reallocations.
+fn frees_are_those_of_the_thread() {
+    set_mode(Mode::Off);
+    let (plain, watched) = (bytes(100), bytes(100));
+    set_mode(Mode::Sampled);
+    // The next allocation is still one of the old interval.
+    let draw_with = |interval| {
+        set_sample_interval(interval);
+        drop(bytes(1));
+    };
+    draw_with(1 << 40);
+    let mut large: Vec<u8> = bytes(64 << 10);
+    draw_with(16);
+    let sample = bytes(10_000);
+    set_mode(Mode::Exact);
+    let measured = |work: &mut dyn FnMut()| measure(work).expect("tracking is on").1;
+    let frees = |block: Vec<u8>| {
+        let mut block = Some(block);
+        measured(&mut || drop(block.take())).frees
+    };
+    assert_eq!((frees(plain), frees(sample)), (1, 1));
+    let guard = deny_allocations(OnDenied::Count);
+    assert_eq!(frees(watched), 1, "under attention");
+    drop(guard);
+    let usage = measured(&mut || large.reserve_exact(1 << 20));
+    assert_eq!((usage.allocations, usage.reallocations, usage.frees), (0, 1, 0));
+    set_mode(Mode::Sampled);
+    set_sample_interval(INTERVAL);
+}
+
+static GROWN: AtomicPtr<Vec<u8>> = AtomicPtr::new(ptr::null_mut());
+
+extern "C" fn grow(_: *mut c_void) -> *mut c_void {
+    // SAFETY: `first_event_is_a_reallocation` has lent it until this thread has ended.
+    unsafe { &mut *GROWN.load(Ordering::Acquire) }.reserve_exact(1000);
+    ptr::null_mut()
+}
+
+/// A thread that begins with a reallocation has a state from then on: it is one, and no allocation.
+fn first_event_is_a_reallocation() {
+    set_sample_interval(1 << 40);
+    let mut grown: Vec<u8> = bytes(100);
+    GROWN.store(&raw mut grown, Ordering::Release);
+    let before = snapshot().totals;
+    let mut thread = 0;
+    // SAFETY: the places are valid. (A thread of the standard library's may allocate before it does what it is told.)
+    let status = unsafe { libc::pthread_create(&raw mut thread, ptr::null(), grow, ptr::null_mut()) };
+    assert_eq!(status, 0);
+    // SAFETY: made above.
+    unsafe { libc::pthread_join(thread, ptr::null_mut()) };
+    let after = snapshot().totals;
+    let change = |figure: fn(&Counters) -> u64| figure(&after) - figure(&before);
+    let done = (
+        change(|totals| totals.total_allocations),
+        change(|totals| totals.total_reallocations),
+    );
+    assert_eq!(done, (0, 1));
+    drop(grown);
+    set_sample_interval(INTERVAL);
+}
+
 /// Bytes that reallocations moved are counted of blocks that are no samples, too.
 fn copies_are_counted() {
     set_sample_interval(1 << 40);
@@ -433,6 +497,8 @@ fn main() {
             short_threads();
             vector_grows_in_place();
             large_blocks_stay();
+            frees_are_those_of_the_thread();
+            first_event_is_a_reallocation();
             copies_are_counted();
             churn_runs();
         }

@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 use std::fmt;
+use std::io::Write as _;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -145,15 +146,14 @@ impl CallBudget {
             }
             match self.on_exceed {
                 OnExceed::Warn if is_news => {
-                    eprintln!(
-                        "allocscope: {}",
-                        Over {
-                            site,
-                            budget: self,
-                            call,
-                            live,
-                        }
-                    );
+                    let over = Over {
+                        site,
+                        budget: self,
+                        call,
+                        live,
+                    };
+                    // Not `eprintln!`, which panics when nobody reads any more: this runs in drops.
+                    let _ = writeln!(std::io::stderr(), "allocscope: {over}");
                     None
                 }
                 OnExceed::Panic => Some(

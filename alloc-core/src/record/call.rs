@@ -223,14 +223,21 @@ fn open_slot(thread: &ThreadState) -> Stamp {
     Stamp::new(slot, generation_of(record.released.word()))
 }
 
-/// True when nobody but the call itself released blocks of it, and no ended call hangs on it: with no survivors either, the
-/// stamp can serve the thread's next call as it is.
+/// Makes the record of a call without survivors as good as new for the thread's next call. False when it is not: others than the call
+/// itself released blocks of it, or an ended call hangs on it.
 #[inline]
-pub(crate) fn is_pristine(stamp: Stamp) -> bool {
+pub(crate) fn renew(stamp: Stamp) -> bool {
     record_of(stamp).is_some_and(|record| {
-        record.released.word() == u64::from(stamp.generation()) << GENERATION_SHIFT
+        let untouched = u64::from(stamp.generation()) << GENERATION_SHIFT;
+        let is_new = record.released.word() == untouched
+            && record.elsewhere.word() == untouched
             && record.alias_head.load(Ordering::Relaxed) == 0
-            && record.is_known.load(Ordering::Relaxed) == 0
+            && record.is_known.load(Ordering::Relaxed) == 0;
+        if is_new {
+            // No block has the stamp any more, so nobody asks for it meanwhile.
+            record.forward.store(0, Ordering::Relaxed);
+        }
+        is_new
     })
 }
 
@@ -305,11 +312,13 @@ fn released_elsewhere_of(thread: Option<&ThreadState>, record: &CallRecord, stam
             record.elsewhere.add(stamp.generation(), bytes);
         }
         stamp = forward_of(record, stamp, known);
-        match record_of(stamp) {
-            Some(around) => record = around,
-            None => return,
-        }
+        let Some(around) = record_of(stamp) else { return };
+        record = around;
         known = record.forward.load(Ordering::Acquire);
+        if generation_of(record.released.word()) != stamp.generation() {
+            // That call has ended, and what its slot forwards to is not its own.
+            return;
+        }
     }
 }
 
@@ -321,13 +330,15 @@ pub(crate) fn suspend(stamp: Stamp, outer: Stamp) {
         around.is_known.store(1, Ordering::Relaxed);
     }
     let known = Stamp(record.forward.swap(outer.0, Ordering::AcqRel));
-    if known != outer {
-        pass_on_elsewhere(record, outer);
-    }
+    pass_on_elsewhere(record, known, outer);
 }
 
-/// Tells the call around of what was released elsewhere before it could be known there.
-fn pass_on_elsewhere(record: &CallRecord, outer: Stamp) {
+/// Tells the call around of what was released elsewhere before it could be known there. `known` is the call that heard of it so far: where that
+/// is another one, the bytes were granted inside of that one.
+fn pass_on_elsewhere(record: &CallRecord, known: Stamp, outer: Stamp) {
+    if known.is_recorded() {
+        return;
+    }
     if let Some(around) = record_of(outer) {
         around
             .elsewhere
@@ -428,9 +439,7 @@ pub(crate) fn end(thread: &ThreadState, stamp: Stamp, own_bytes: i64, outer: Sta
         };
     }
     let known = Stamp(ended.forward.swap(outer.0, Ordering::AcqRel));
-    if known != outer {
-        pass_on_elsewhere(ended, outer);
-    }
+    pass_on_elsewhere(ended, known, outer);
     let survivor_bytes = own_bytes - ended.released.close();
     match record_of(outer).filter(|_| survivor_bytes > 0) {
         Some(heir) => {

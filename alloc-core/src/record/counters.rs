@@ -34,6 +34,11 @@ impl Counter {
     pub(crate) fn set(&self, value: u64) {
         self.0.store(value, Ordering::Relaxed);
     }
+    /// Stores a figure that says that others, stored before, are what they are now: who sees it with `read` sees them.
+    #[inline(always)]
+    pub(crate) fn set_last(&self, value: u64) {
+        self.0.store(value, Ordering::Release);
+    }
     /// Adds; the calling thread is the only writer.
     #[inline(always)]
     pub(crate) fn add(&self, amount: u64) {
@@ -114,7 +119,7 @@ impl Row {
         let mark = self.mark.get();
         if (mark >> 32) as u32 != peak_mark {
             self.at_peak.set(self.live_bytes());
-            self.mark.set((mark & 0xffff_ffff) | (u64::from(peak_mark) << 32));
+            self.mark.set_last((mark & 0xffff_ffff) | (u64::from(peak_mark) << 32));
         }
     }
     /// Live bytes at the last process peak; `None`: that is now.

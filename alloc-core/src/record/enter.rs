@@ -147,16 +147,45 @@ fn end_scope(frame: Frame) {
     let Some(call) = frame.entered().filter(Entered::is_innermost) else {
         return end_scope_slowly(frame);
     };
+    // Leaving is one event: a signal handler that enters scopes meanwhile would take the level before it is done with.
+    if !call.thread.try_occupy() {
+        return end_attended_scope(call);
+    }
     if call.is_opened() {
         return end_opened_scope(frame);
     }
-    call.leave_unopened();
-    call.row.completed.add(1);
+    end_unopened(call);
+    call.thread.vacate();
 }
 
 #[inline(never)]
 fn end_opened_scope(frame: Frame) {
-    let Some(call) = frame.entered() else { return };
+    if let Some(call) = frame.entered() {
+        end_opened(call);
+        call.thread.vacate();
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn end_attended_scope(call: Entered) {
+    call.thread.occupied_for(|| {
+        if call.is_opened() {
+            end_opened(call);
+        } else {
+            end_unopened(call);
+        }
+    });
+}
+
+#[inline(always)]
+fn end_unopened(call: Entered) {
+    call.leave_unopened();
+    call.row.completed.add(1);
+}
+
+#[inline(always)]
+fn end_opened(call: Entered) {
     let Measured {
         allocations,
         bytes,

@@ -215,7 +215,7 @@ impl Frame {
             return None;
         }
         let outer_mark = thread.expected_mark.get();
-        // A signal handler that enters scopes from here on takes the next level. (In `pop` it does until the level is done with.)
+        // A signal handler that enters scopes from here on takes the next level. (Calls are left with the thread occupied.)
         thread.depth.store(outer_depth + 1, Ordering::Relaxed);
         compiler_fence(Ordering::SeqCst);
         let serial = thread.last_serial.get() + 1;
@@ -334,7 +334,7 @@ impl Frame {
         let Some(level) = (0..=depth).rev().find(is_here) else {
             return;
         };
-        while thread.depth.load(Ordering::Relaxed) > level && abandon_innermost(thread) {}
+        thread.occupied_for(|| while thread.depth.load(Ordering::Relaxed) > level && abandon_innermost(thread) {});
         parts(thread, level).0.store(id.number() - 1, Ordering::Relaxed);
         if let Some(outer) = thread.node_row(id.outer()) {
             thread.set_scope(outer);
@@ -473,7 +473,7 @@ impl Entered {
             return true;
         }
         let stamp = thread.stamp();
-        call::is_pristine(stamp) && stamp.is_recorded() && thread.spare_stamps.put(stamp.0)
+        call::renew(stamp) && thread.spare_stamps.put(stamp.0)
     }
 
     #[cold]
@@ -500,7 +500,8 @@ impl Entered {
     #[inline(never)]
     pub(super) fn leave_out_of_order(&self) {
         let depth = (self.depth() & !OBSERVED) - 1;
-        while self.thread.depth.load(Ordering::Relaxed) > depth && abandon_innermost(self.thread) {}
+        let thread = self.thread;
+        thread.occupied_for(|| while thread.depth.load(Ordering::Relaxed) > depth && abandon_innermost(thread) {});
     }
 }
 

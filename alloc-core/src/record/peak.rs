@@ -153,9 +153,9 @@ pub(crate) fn touch(thread: &'static ThreadState, row: &Row, context: ContextId)
             None if context == ContextId::NONE => return Touched::Sampled,
             None => return Touched::Corrupt,
         }
-        row.mark
-            .set(u64::from(node) | (u64::from(thread.peak_mark.load(Ordering::Relaxed)) << 32));
         row.at_peak.set(row.live_bytes());
+        row.mark
+            .set_last(u64::from(node) | (u64::from(thread.peak_mark.load(Ordering::Relaxed)) << 32));
     }
     if node == ScopeNodeId::TRACKER.0 {
         return Touched::Tracker;
@@ -180,20 +180,24 @@ pub(crate) fn settle(thread: &'static ThreadState) {
     let net = thread.fold_run();
     let stretch = Stretch::of(thread);
     let mut node = stretch.node;
-    // ORDERING: the new stretch begins before the old one is added, its maximum before its base: a reader on another thread may
+    // ORDERING: the new stretch begins before the old one is added (Release), its maximum before its base: a reader on another thread may
     // miss a stretch that is under way from one place to the other, but never sees it twice.
     thread.pending_max.set(net as u64);
     thread.pending_base.set(net as u64);
-    if let Some(row) = thread.node_row(node) {
-        add_stretch(&row.own_delta, &row.own_delta_max, &stretch);
+    match thread.node_row(node) {
+        Some(row) => add_stretch(&row.own_delta, &row.own_delta_max, &stretch),
+        None => scope::move_own_live(node, stretch.change),
     }
     // The root's inclusive figures are the process's.
     while node > ScopeNodeId::ROOT.0 {
-        if let Some(row) = thread.node_row(node) {
-            add_stretch(&row.delta, &row.delta_max, &stretch);
-            if row.delta.signed().abs() > FLUSH_BYTES || row.own_delta.signed().abs() > FLUSH_BYTES {
-                scope::publish_live(node, row);
+        match thread.node_row(node) {
+            Some(row) => {
+                add_stretch(&row.delta, &row.delta_max, &stretch);
+                if row.delta.signed().abs() > FLUSH_BYTES || row.own_delta.signed().abs() > FLUSH_BYTES {
+                    scope::publish_live(node, row);
+                }
             }
+            None => scope::move_live_inside(node, stretch.change),
         }
         node = scope::parent_of(node);
     }
@@ -204,7 +208,7 @@ fn add_stretch(delta: &Counter, max: &Counter, stretch: &Stretch) {
     if top > max.signed() {
         max.set(top as u64);
     }
-    delta.set((delta.signed() + stretch.change) as u64);
+    delta.set_last((delta.signed() + stretch.change) as u64);
 }
 
 /// Events on blocks of one node, one after another: their sum, and the highest it was.
@@ -345,10 +349,11 @@ pub(crate) fn flush(thread: &'static ThreadState) {
     publish(thread);
 }
 
-/// `amount` bytes (signed) granted or released by a thread without a state.
-pub(crate) fn move_shared(amount: i64) {
+/// `amount` bytes (signed) of blocks of `node` were granted or released, and no thread counts them.
+pub(crate) fn move_shared(node: u32, amount: i64) {
     LIVE.add_shared(amount as u64);
     PEAK.raise_shared(LIVE.signed());
+    scope::move_live(node, amount);
 }
 
 /// Peak of the process, given the threads that have not published everything.

@@ -77,13 +77,19 @@ impl CallState {
             return self.later_poll_slowly();
         };
         match thread.nodes.get(self.node as usize) {
-            Some(row) if row.node.load(Ordering::Relaxed) == self.node => match Frame::try_push(thread, row) {
-                Some(frame) => {
+            Some(row) if row.node.load(Ordering::Relaxed) == self.node => {
+                // One event: what a signal handler allocates would open the call before it is said which one goes on.
+                thread.occupy();
+                let frame = Frame::try_push(thread, row);
+                if let Some(frame) = &frame {
                     frame.set_waiting(self.waiting);
-                    frame
                 }
-                None => self.later_poll_slowly(),
-            },
+                thread.vacate();
+                match frame {
+                    Some(frame) => frame,
+                    None => self.later_poll_slowly(),
+                }
+            }
             _ => self.later_poll_slowly(),
         }
     }
@@ -99,8 +105,11 @@ impl CallState {
             return Frame::push_part(thread, row);
         }
         // LIMIT: polled inside another call of its own node (or too deep), the call has no figures for this poll.
-        let frame = Frame::push(thread, row);
-        frame.set_waiting(self.waiting);
+        let frame = thread.occupied_for(|| {
+            let frame = Frame::push(thread, row);
+            frame.set_waiting(self.waiting);
+            frame
+        });
         if let Some(handle) = self.observation()
             && !frame.observe_again(handle)
         {
@@ -258,13 +267,43 @@ impl Drop for PollGuard<'_> {
 #[inline(never)]
 fn leave_poll(frame: Frame, call: &mut CallState) {
     match frame.entered() {
-        Some(entered) if entered.is_innermost() && !entered.is_opened() => {
-            entered.leave_unopened();
-            entered.set_waiting(0);
+        Some(entered) if entered.is_innermost() => {
+            // One event: see `enter::end_scope`. The same in `end_call`.
+            if !entered.thread.try_occupy() {
+                return leave_attended_poll(entered, call);
+            }
+            if entered.is_opened() {
+                return leave_opened_poll(entered, call);
+            }
+            leave_unopened(entered);
+            entered.thread.vacate();
         }
-        Some(entered) if entered.is_innermost() => leave_opened_poll(entered, call),
         _ => leave_poll_slowly(frame, call),
     }
+}
+
+#[inline(never)]
+fn leave_opened_poll(entered: Entered, call: &mut CallState) {
+    leave_opened(entered, call);
+    entered.thread.vacate();
+}
+
+#[cold]
+#[inline(never)]
+fn leave_attended_poll(entered: Entered, call: &mut CallState) {
+    entered.thread.occupied_for(|| {
+        if entered.is_opened() {
+            leave_opened(entered, call);
+        } else {
+            leave_unopened(entered);
+        }
+    });
+}
+
+#[inline(always)]
+fn leave_unopened(entered: Entered) {
+    entered.leave_unopened();
+    entered.set_waiting(0);
 }
 
 #[cold]
@@ -286,6 +325,21 @@ fn end_call(frame: Frame, call: &mut CallState) {
         return end_call_slowly(frame, call);
     };
     call.node = 0;
+    if !entered.thread.try_occupy() {
+        return end_attended_call(entered, call);
+    }
+    end_entered(entered, call);
+    entered.thread.vacate();
+}
+
+#[cold]
+#[inline(never)]
+fn end_attended_call(entered: Entered, call: &mut CallState) {
+    entered.thread.occupied_for(|| end_entered(entered, call));
+}
+
+#[inline(always)]
+fn end_entered(entered: Entered, call: &mut CallState) {
     if !entered.is_opened() {
         if call.waiting == 0 {
             entered.leave_unopened();
@@ -352,7 +406,9 @@ impl CallState {
     }
 }
 
-fn leave_opened_poll(entered: Entered, call: &mut CallState) {
+/// The end of a poll with events that is not the last: what the call has done so far is remembered.
+#[inline(always)]
+fn leave_opened(entered: Entered, call: &mut CallState) {
     let thread = entered.thread;
     let measured = entered.leave_opened();
     let stamp = thread.stamp();

@@ -335,20 +335,28 @@ pub(crate) fn publish_live(node: u32, row: &NodeRow) {
 
 /// `bytes` (signed) of a node's own blocks were granted or released by no thread in particular.
 pub(super) fn move_live(node: u32, bytes: i64) {
-    let add = |live: &Counter, peak: &Counter| {
-        live.add_shared(bytes as u64);
-        peak.raise_shared(live.signed());
-    };
-    if let Some(info) = node_info(node) {
-        add(&info.own_live, &info.own_peak);
-    }
+    move_own_live(node, bytes);
     let mut around = node;
     // The root's inclusive figures are the process's.
     while around > ScopeNodeId::ROOT.0 {
-        if let Some(info) = node_info(around) {
-            add(&info.live, &info.peak);
-        }
+        move_live_inside(around, bytes);
         around = parent_of(around);
+    }
+}
+
+/// The node's own live bytes.
+pub(super) fn move_own_live(node: u32, bytes: i64) {
+    if let Some(info) = node_info(node) {
+        info.own_live.add_shared(bytes as u64);
+        info.own_peak.raise_shared(info.own_live.signed());
+    }
+}
+
+/// Those in the node and the nodes inside of it.
+pub(super) fn move_live_inside(node: u32, bytes: i64) {
+    if let Some(info) = node_info(node) {
+        info.live.add_shared(bytes as u64);
+        info.peak.raise_shared(info.live.signed());
     }
 }
 

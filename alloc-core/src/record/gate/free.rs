@@ -94,8 +94,8 @@ unsafe fn dealloc_behind<A: GlobalAlloc>(block: *mut u8, size: usize, align: usi
 
 #[cold]
 fn free_untracked() {
-    match thread::unoccupied() {
-        Some(thread) => thread.untracked_frees.add(1),
+    match thread::recording() {
+        Some((thread, _)) => thread.untracked_frees.add(1),
         None => LOSSES.untracked_frees.add_shared(1),
     }
 }

@@ -129,7 +129,7 @@ fn sampling(header: Header) -> Option<(&'static ThreadState, Attention)> {
     if !settings::is_sampled() || header.context() == ContextId::TRACKER {
         return None;
     }
-    thread::recording()
+    thread::recording_or_register()
 }
 
 /// What a reallocation did. The addresses are the inner allocator's.
@@ -160,7 +160,12 @@ impl ReallocEvent {
     #[inline(always)]
     fn begin() -> Option<Self> {
         let mode = settings::mode();
-        let Some((thread, attention)) = thread::recording().filter(|_| mode != Mode::Off) else {
+        let recording = if mode == Mode::Off {
+            None
+        } else {
+            thread::recording_or_register()
+        };
+        let Some((thread, attention)) = recording else {
             return Some(Self {
                 usual: None,
                 attention: Attention::NONE,

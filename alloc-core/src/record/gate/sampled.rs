@@ -17,7 +17,7 @@ use core::ptr;
 use super::alloc::{alloc_unusual, finish};
 use super::free::{own_birth, tell_call};
 use super::realloc::{Resize, realloc_untracked};
-use super::unusual::{alloc_untracked, note_granted, note_resized};
+use super::unusual::{alloc_untracked, note_granted, note_resized, shared_row_of};
 use super::{Fill, ask};
 use crate::ids::ContextId;
 use crate::record::atomic::Ordering;
@@ -434,13 +434,13 @@ fn leave(thread: &'static ThreadState, header: Header, size: usize) {
 #[cold]
 fn leave_shared(header: Header, size: usize) {
     let context = header.context();
-    let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
+    let Some((node, row)) = shared_row_of(context) else {
         return LOSSES.corrupt_headers.add_shared(1);
     };
     row.rebase(peak::serial());
     row.handed_over.add_shared(1);
     row.released_bytes.add_shared(size as u64);
-    peak::move_shared(-(size as i64));
+    peak::move_shared(node, -(size as i64));
     leave_birth(None, header, size);
 }
 
@@ -459,11 +459,17 @@ fn leave_birth(thread: Option<&ThreadState>, header: Header, size: usize) {
 #[cold]
 #[inline(never)]
 pub(super) fn free(thread: &ThreadState, header: Header, size: usize) -> bool {
-    if header.is_tracked() {
-        return sample::freed(Some(thread), header, size);
+    let is_sample = header.is_tracked();
+    if is_sample && !sample::freed(Some(thread), header, size) {
+        return false;
     }
     if settings::counts_frees() {
-        thread.untracked_frees.add(1);
+        let frees = if is_sample {
+            &thread.frees
+        } else {
+            &thread.untracked_frees
+        };
+        frees.add(1);
     }
     true
 }
@@ -478,7 +484,10 @@ pub(super) fn become_tracked(
     header: Header,
     resize: &Resize,
 ) -> Option<Header> {
-    if !free(thread, header, resize.size) {
+    if !header.is_tracked() {
+        // No free that the thread made.
+        LOSSES.untracked_frees.add_shared(1);
+    } else if !sample::freed(Some(thread), header, resize.size) {
         return None;
     }
     if row.mark.get() != thread.expected_mark.get() {

@@ -10,7 +10,7 @@ use super::alloc::finish;
 use super::free::{count_free_of, free_birth};
 use super::realloc::{Resize, count_realloc, realloc_birth};
 use super::{Fill, ask, sampled};
-use crate::ids::ContextId;
+use crate::ids::{ContextId, ScopeNodeId};
 use crate::record::block::{self, Birth, Header, Stamp};
 use crate::record::counters::{LOSSES, Row};
 use crate::record::thread::{self, ThreadState};
@@ -164,9 +164,14 @@ pub(super) fn count_shared(size: usize) -> Header {
         row.rebase(peak::serial());
         row.allocations.add_shared(1);
         row.granted_bytes.add_shared(size as u64);
-        peak::move_shared(size as i64);
+        peak::move_shared(ScopeNodeId::ROOT.0, size as i64);
     }
     Header::new(ContextId::ROOT, Birth::new(epoch::current(), Stamp::NONE))
+}
+
+/// The scope node of a block's context, and its row in the shared shard; `None` for an id that was never handed out.
+pub(super) fn shared_row_of(context: ContextId) -> Option<(u32, &'static Row)> {
+    Some((context::node_of(context)?, thread::shared_row(context)?))
 }
 
 #[cold]
@@ -198,14 +203,14 @@ pub(super) fn free_shared(header: Header, size: usize) {
         return;
     }
     let context = header.context();
-    let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
+    let Some((node, row)) = shared_row_of(context) else {
         return LOSSES.corrupt_headers.add_shared(1);
     };
     row.rebase(peak::serial());
     row.frees.add_shared(1);
     row.released_bytes.add_shared(size as u64);
     if context != ContextId::TRACKER {
-        peak::move_shared(-(size as i64));
+        peak::move_shared(node, -(size as i64));
         free_birth(None, header, size);
     }
 }
@@ -235,7 +240,7 @@ pub(super) fn realloc_unusual(header: Header, resize: Resize) -> Header {
 pub(super) fn realloc_shared(header: Header, resize: Resize) -> Header {
     let Resize { size, new_size, .. } = resize;
     let context = header.context();
-    let Some(row) = context::node_of(context).and_then(|_| thread::shared_row(context)) else {
+    let Some((node, row)) = shared_row_of(context) else {
         LOSSES.corrupt_headers.add_shared(1);
         return header;
     };
@@ -248,7 +253,7 @@ pub(super) fn realloc_shared(header: Header, resize: Resize) -> Header {
         thread::copied_shared(context, bytes);
     }
     if context != ContextId::TRACKER {
-        peak::move_shared(new_size as i64 - size as i64);
+        peak::move_shared(node, new_size as i64 - size as i64);
         realloc_birth(None, header.birth(), (context, size), (context, new_size));
     }
     header

@@ -25,7 +25,7 @@ use super::block::{Birth, Header, Stamp};
 use super::counters::Counter;
 use super::epoch::{self, Effect};
 use super::thread::{Registry, ThreadState};
-use super::{arena, context, peak, scope, sys};
+use super::{arena, context, peak, sys};
 use crate::ids::ContextId;
 
 /// Samples that are taken in a second at most.
@@ -246,7 +246,7 @@ pub(super) fn granted(
         row.granted(&weight, is_reallocated);
     }
     if let Some(node) = context::node_of(context) {
-        move_live(node, weight.whole_bytes());
+        peak::move_shared(node, weight.whole_bytes());
     }
     Header::new(context, Birth::new(epoch::current(), Stamp(Clock::now(thread).0)))
 }
@@ -267,7 +267,7 @@ pub(super) fn freed(thread: Option<&ThreadState>, header: Header, size: usize) -
     if birth.epoch() != epoch::current() {
         epoch::change(context, birth.epoch(), older_effect(&weight, interval));
     }
-    move_live(info.node(), -weight.whole_bytes());
+    peak::move_shared(info.node(), -weight.whole_bytes());
     true
 }
 
@@ -296,12 +296,6 @@ pub(crate) fn older_sum(effect: &Effect, interval: Interval) -> Sum {
         blocks_variance: 0.0,
         bytes_variance: effect.granted_bytes as f64 / VARIANCE * unit * unit,
     }
-}
-
-/// The estimated live bytes of the process and of the scopes around have changed, and with them, maybe, their peaks.
-fn move_live(node: u32, bytes: i64) {
-    peak::move_shared(bytes);
-    scope::move_live(node, bytes);
 }
 
 // What is said about all that.

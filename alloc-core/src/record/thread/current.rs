@@ -125,6 +125,22 @@ pub(crate) fn recording() -> Option<(&'static ThreadState, Attention)> {
     }
 }
 
+/// The same where the event may be the thread's first.
+#[inline(always)]
+pub(crate) fn recording_or_register() -> Option<(&'static ThreadState, Attention)> {
+    match unoccupied() {
+        Some(thread) => Some((thread, Attention::NONE)),
+        None => registered(),
+    }
+}
+
+#[cold]
+#[inline(never)]
+fn registered() -> Option<(&'static ThreadState, Attention)> {
+    current_or_register()?;
+    recording()
+}
+
 /// The calling thread's state, if nothing but attention occupies it.
 #[cold]
 #[inline(never)]
@@ -232,11 +248,26 @@ impl ThreadState {
         self.head.occupied.store(0, Ordering::Relaxed);
     }
 
-    /// Runs `record` as one event on a thread that may be inside the tracker; the rare paths' form of `occupy`.
+    /// Occupies a thread that is not occupied in any way; else false.
+    #[inline(always)]
+    pub(crate) fn try_occupy(&self) -> bool {
+        let is_free = self.head.occupied.load(Ordering::Relaxed) == 0;
+        if is_free {
+            self.occupy();
+        }
+        is_free
+    }
+
+    /// Runs `record` as one event, or a part of one, on a thread that may be inside the tracker or under attention; the rare paths' form of
+    /// `occupy`.
     pub(crate) fn occupied_for<R>(&self, record: impl FnOnce() -> R) -> R {
-        self.head.occupied.fetch_or(BUSY, Ordering::Relaxed);
+        let before = self.head.occupied.fetch_or(BUSY, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
         let result = record();
-        self.head.occupied.fetch_and(!BUSY, Ordering::Relaxed);
+        compiler_fence(Ordering::SeqCst);
+        if before & BUSY == 0 {
+            self.head.occupied.fetch_and(!BUSY, Ordering::Relaxed);
+        }
         result
     }
 

@@ -17,7 +17,9 @@ use core::cell::UnsafeCell;
 use core::ptr;
 
 use self::current::Head;
-pub(crate) use self::current::{Attention, InTracker, current, current_or_register, recording, unoccupied, unsampled};
+pub(crate) use self::current::{
+    Attention, InTracker, current, current_or_register, recording, recording_or_register, unoccupied, unsampled,
+};
 #[cfg(all(test, allocscope_model))]
 pub(crate) use self::current::{end_current, forked};
 pub(crate) use self::fork::NoFork;
@@ -256,8 +258,11 @@ impl ThreadState {
     #[cold]
     #[inline(never)]
     fn make_row(&'static self, context: ContextId) -> Option<&'static Row> {
-        // SAFETY: ROW_POOL holds pages of rows only; the caller is the owner of this state.
-        unsafe { self.rows.make(context.0 as usize, MAX_CONTEXTS, &ROW_POOL) }
+        // Occupied, for a signal handler must not make the same page.
+        self.occupied_for(|| {
+            // SAFETY: ROW_POOL holds pages of rows only; the caller is the owner of this state.
+            unsafe { self.rows.make(context.0 as usize, MAX_CONTEXTS, &ROW_POOL) }
+        })
     }
 
     /// The row of a scope node, made if need be.
@@ -274,8 +279,10 @@ impl ThreadState {
     fn make_node_row(&'static self, node: u32) -> Option<&'static NodeRow> {
         let context = scope::node_info(node)?.context();
         let row = self.row(ContextId(context))?;
-        // SAFETY: NODE_POOL holds pages of node rows only; the caller owns this state.
-        let made = unsafe { self.nodes.make(node as usize, MAX_NODES, &NODE_POOL) }?;
+        let made = self.occupied_for(|| {
+            // SAFETY: NODE_POOL holds pages of node rows only; the caller owns this state.
+            unsafe { self.nodes.make(node as usize, MAX_NODES, &NODE_POOL) }
+        })?;
         made.row.store(ptr::from_ref(row).cast_mut(), Ordering::Relaxed);
         made.salt
             .set(self.salt.get() ^ u64::from(node).wrapping_mul(0x9e37_79b9_7f4a_7c15));
@@ -289,8 +296,10 @@ impl ThreadState {
     pub(crate) fn growth_row(&'static self, context: ContextId) -> Option<&'static GrowthRow> {
         match self.growth.get(context.0 as usize) {
             Some(row) => Some(row),
-            // SAFETY: GROWTH_POOL holds pages of growth rows only; the caller owns this state.
-            None => unsafe { self.growth.make(context.0 as usize, MAX_CONTEXTS, &GROWTH_POOL) },
+            None => self.occupied_for(|| {
+                // SAFETY: GROWTH_POOL holds pages of growth rows only; the caller owns this state.
+                unsafe { self.growth.make(context.0 as usize, MAX_CONTEXTS, &GROWTH_POOL) }
+            }),
         }
     }
 

@@ -110,11 +110,20 @@ fn take_over() -> Option<&'static ThreadState> {
     })?;
     // SAFETY: the calling thread has just taken the state, so nobody else looks at its stack; zero bytes are a valid StackState.
     unsafe { ptr::write_bytes(state.stack.get(), 0, 1) };
+    // Their records name the thread before as the one that runs them.
+    put_spare_stamps(state);
     state.last_table.forget();
     // A guard that was forgotten ends with its thread.
     state.watch.forget();
     state.vacate();
     Some(state)
+}
+
+/// Makes records as good as new ones that are taken with all their figures again.
+fn put_spare_stamps(state: &ThreadState) {
+    while let Some(stamp) = state.spare_stamps.take() {
+        state.slots.put(Stamp(stamp).slot());
+    }
 }
 
 /// A state of that status, of which there are about `hint`.
@@ -316,9 +325,7 @@ fn fold(state: &'static ThreadState) {
     unsafe { state.growth.drain(&GROWTH_POOL) };
     // SAFETY: as above.
     unsafe { state.nodes.drain(&NODE_POOL) };
-    while let Some(stamp) = state.spare_stamps.take() {
-        state.slots.put(Stamp(stamp).slot());
-    }
+    put_spare_stamps(state);
     while let Some(index) = state.spare_waiting.take() {
         waiting::put_shared(index);
     }

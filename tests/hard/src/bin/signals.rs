@@ -201,6 +201,11 @@ fn interrupted(on_alternate_stack: bool, life: Duration) {
     for node in &after.scopes {
         let calls = &node.calls;
         assert!(calls.bytes < 1 << 40 && calls.max_bytes < 1 << 40, "wrapped: {node:?}");
+        // What a call does itself is far less than a mebibyte, and all is freed before it ends.
+        if ["interrupted", "handler"].contains(&&*node.name) {
+            assert!(calls.max_bytes < 1 << 20, "a call has the figures of others: {node:?}");
+            assert_eq!(calls.retained_bytes, 0, "{node:?}");
+        }
     }
     if alloc_core::mode() != Mode::Off {
         // Recursive calls are parts of the outermost.
