@@ -219,6 +219,8 @@ fn count(plans: &[Plan]) -> Result<Vec<(String, f64)>, String> {
     jobs.dedup_by_key(|job| key(job));
     let counts = parallel(&jobs, |job| {
         let mut child: Command = command(job.executable.as_ref(), job.mode);
+        // A program of a few passes has few samples, and each is dear: the same ones every time.
+        child.env("ALLOCSCOPE_SAMPLE_SEED", "1");
         child.env("ALLOCSCOPE_OBSERVE", job.observe);
         callgrind::per_turn(&child, job.task, job.few, job.many)
             .map_err(|error| format!("in mode {}: {error}", job.mode))
