@@ -1,9 +1,10 @@
 //! Model checking of everything that threads share without a lock. Tests only, built with `--cfg allocscope_model`; run by `ci/models`.
 //!
-//! The code checked is the record side as it is: its atomics (`record::atomic`) hand every access to a checker. Three ways:
+//! The code checked is the record side as it is: its atomics (`record::atomic`) hand every access to a checker. Four ways:
 //! - `weak`: all executions of a few threads, weak memory included: a load may see any value that its ordering lets it see (`loom`);
 //! - `steps`: many random interleavings of longer lives, each access one step (`shuttle`);
-//! - `lost`: a thread vanishes for ever at each of its accesses, as all others do in the child of a fork, and another goes on.
+//! - `lost`: a thread vanishes for ever at each of its accesses, as all others do in the child of a fork, and another goes on;
+//! - `interrupted`: at each of its accesses a signal handler runs on the thread.
 //!
 //! A check that cannot fail proves nothing, so each has a twin with a planted [`Fault`], which must be found.
 //!
@@ -16,6 +17,7 @@ mod checker;
 mod contexts;
 mod growth;
 mod handover;
+mod interrupted;
 mod lost;
 mod pools;
 mod rules;

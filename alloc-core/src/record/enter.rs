@@ -102,7 +102,12 @@ pub fn enter(site: &'static ScopeSite) -> ScopeGuard {
 fn try_enter(site: &'static ScopeSite) -> Option<Frame> {
     let thread = thread::unoccupied()?;
     let row = scope::known_target(thread, site.known_id())?;
-    let frame = Frame::try_push(thread, row)?;
+    // Entering is one event, and so is leaving: a signal handler that allocates meanwhile would open a call that is half made, and one that enters
+    // scopes take a level that is not done with.
+    thread.occupy();
+    let frame = Frame::try_push(thread, row);
+    thread.vacate();
+    let frame = frame?;
     row.entered.add(1);
     Some(frame)
 }
@@ -126,7 +131,7 @@ fn enter_slowly(site: &'static ScopeSite) -> Frame {
     };
     row.entered.add(1);
     let is_due = observe::is_due(thread, row);
-    let frame = Frame::push(thread, row);
+    let frame = thread.occupied_for(|| Frame::push(thread, row));
     if is_due {
         frame.observe();
     }
@@ -147,7 +152,7 @@ fn end_scope(frame: Frame) {
     let Some(call) = frame.entered().filter(Entered::is_innermost) else {
         return end_scope_slowly(frame);
     };
-    // Leaving is one event: a signal handler that enters scopes meanwhile would take the level before it is done with.
+    // One event: see `try_enter`.
     if !call.thread.try_occupy() {
         return end_attended_scope(call);
     }

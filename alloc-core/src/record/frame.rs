@@ -6,6 +6,7 @@
 //! stores, and a call with events pays for the rest on the way that its first event takes anyway.
 //!
 //! # Invariants
+//! - Calls are entered and left with the thread occupied: a signal handler meets none that is half made, and takes no level that is in use.
 //! - `ThreadState::depth` counts the calls on the thread's stack, `opened` how many of them, from the outside, are open.
 //! - While `opened < depth` the thread's `expected_mark` is one that no row has, and its `look_at` is 0, so that no event is counted before
 //!   `open_calls`.
@@ -14,7 +15,7 @@
 //!
 //! Frames hold no pointers to each other: forgetting a guard, or dropping guards out of order, can harm figures but nothing else.
 
-use crate::record::atomic::{AtomicPtr, AtomicU32, Ordering, compiler_fence};
+use crate::record::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::ptr;
 
 use super::block::{Birth, Stamp};
@@ -206,7 +207,7 @@ impl Frame {
         self.id == 0
     }
 
-    /// Enters `row`'s node as a call of its own; `None` when that is not what it is, and nothing has changed.
+    /// Enters `row`'s node as a call of its own; `None` when that is not what it is, and nothing has changed. The thread is occupied.
     #[inline(always)]
     pub(super) fn try_push(thread: &'static ThreadState, row: &'static NodeRow) -> Option<Self> {
         let outer_depth = thread.depth.load(Ordering::Relaxed);
@@ -215,9 +216,7 @@ impl Frame {
             return None;
         }
         let outer_mark = thread.expected_mark.get();
-        // A signal handler that enters scopes from here on takes the next level. (Calls are left with the thread occupied.)
         thread.depth.store(outer_depth + 1, Ordering::Relaxed);
-        compiler_fence(Ordering::SeqCst);
         let serial = thread.last_serial.get() + 1;
         thread.last_serial.set(serial);
         call.serial.set(serial);
@@ -238,7 +237,7 @@ impl Frame {
         })
     }
 
-    /// Enters `row`'s node as a call, or as a part of the call around if the node is on the stack already.
+    /// Enters `row`'s node as a call, or as a part of the call around if the node is on the stack already. The thread is occupied.
     pub(super) fn push(thread: &'static ThreadState, row: &'static NodeRow) -> Self {
         if let Some(frame) = Self::try_push(thread, row) {
             return frame;
@@ -406,7 +405,6 @@ impl Entered {
             .store(self.call.outer_scope.load(Ordering::Relaxed), Ordering::Relaxed);
         self.row.open.set(0);
         self.call.serial.set(0);
-        compiler_fence(Ordering::SeqCst);
         thread.depth.store(outer_depth, Ordering::Relaxed);
         outer_depth
     }

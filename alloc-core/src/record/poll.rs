@@ -78,7 +78,7 @@ impl CallState {
         };
         match thread.nodes.get(self.node as usize) {
             Some(row) if row.node.load(Ordering::Relaxed) == self.node => {
-                // One event: what a signal handler allocates would open the call before it is said which one goes on.
+                // One event, as in `enter`; it ends when it is said which call goes on.
                 thread.occupy();
                 let frame = Frame::try_push(thread, row);
                 if let Some(frame) = &frame {
@@ -268,7 +268,7 @@ impl Drop for PollGuard<'_> {
 fn leave_poll(frame: Frame, call: &mut CallState) {
     match frame.entered() {
         Some(entered) if entered.is_innermost() => {
-            // One event: see `enter::end_scope`. The same in `end_call`.
+            // One event, as in `enter`. The same in `end_call`.
             if !entered.thread.try_occupy() {
                 return leave_attended_poll(entered, call);
             }
@@ -454,7 +454,7 @@ impl OwnedPoll {
             let entered = usable_thread().and_then(|thread| Some((thread, thread.node_row(node)?)));
             entered.map_or(Frame::NOTHING, |(thread, row)| {
                 row.entered.add(1);
-                let frame = Frame::push(thread, row);
+                let frame = thread.occupied_for(|| Frame::push(thread, row));
                 call.begin(&frame);
                 frame
             })

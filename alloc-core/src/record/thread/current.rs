@@ -271,6 +271,12 @@ impl ThreadState {
         result
     }
 
+    /// For models that keep it from somebody.
+    #[cfg(allocscope_model)]
+    pub(crate) fn occupied_address(&self) -> usize {
+        ptr::from_ref(&self.head.occupied).addr()
+    }
+
     pub(crate) fn is_busy(&self) -> bool {
         self.head.occupied.load(Ordering::Relaxed) & BUSY != 0
     }
