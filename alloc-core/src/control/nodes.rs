@@ -56,16 +56,21 @@ pub(super) fn read_nodes(threads: &[&'static ThreadState]) -> Vec<ScopeNode> {
 
 /// Inclusive and own peak of a node: what was published, or what a thread has reached since.
 ///
-/// Bytes move from the stretch to the row to the node, and are gone from one before they are added to the next: read the other way round,
-/// they may be missed while they move, but are never seen twice.
+/// Bytes move from a thread's rows to the node, and are gone there before they are added here: read the other way round, they may be missed while
+/// they move, but are never seen twice.
 pub(super) fn node_peaks(id: u32, info: &scope::NodeInfo, rows: &[(&ThreadState, &NodeRow)]) -> (u64, u64) {
     let (live, own_live) = (info.live.read() as i64, info.own_live.read() as i64);
     let (mut now, mut own_now) = (live, own_live);
     let (mut highest, mut own_highest) = (0, 0);
     for (thread, row) in rows {
-        let [inclusive, own] = [(&row.delta, &row.delta_max), (&row.own_delta, &row.own_delta_max)]
-            .map(|(delta, max)| (delta.read() as i64, max.read() as i64));
-        let stretch = Stretch::of(thread);
+        let read = || {
+            [(&row.delta, &row.delta_max), (&row.own_delta, &row.own_delta_max)]
+                .map(|(delta, max)| (delta.signed(), max.signed()))
+        };
+        // LIMIT: what a thread has not published that settles without pause is missed.
+        let Some(([inclusive, own], stretch)) = Stretch::and(thread, read) else {
+            continue;
+        };
         let top = |(delta, max): (i64, i64), counts: bool| {
             let (change, highest) = if counts {
                 (stretch.change, stretch.highest)

@@ -83,7 +83,7 @@ pub const fn no_scope() -> ScopeGuard {
 /// Enters a scope until the guard is dropped.
 ///
 /// # Overhead
-/// About 100 instructions for entering and leaving when nothing is allocated inside; nothing in mode `off`, or for a program whose
+/// About 110 instructions for entering and leaving when nothing is allocated inside; nothing in mode `off`, or for a program whose
 /// global allocator is another.
 #[inline]
 pub fn enter(site: &'static ScopeSite) -> ScopeGuard {

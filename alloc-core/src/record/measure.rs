@@ -224,11 +224,12 @@ impl Place {
             let Some(row) = thread.nodes.get(self.0 as usize) else {
                 return 0;
             };
-            // In this order, and both after the node's own figure: see `peak::settle`.
-            let delta = row.delta.read() as i64;
-            let stretch = peak::Stretch::of(thread);
-            let is_mine = scope::is_around(self.0, stretch.node);
-            delta + if is_mine { stretch.change } else { 0 }
+            // After the node's own figure: see `peak::take_delta`.
+            match peak::Stretch::and(thread, || row.delta.signed()) {
+                Some((delta, stretch)) if scope::is_around(self.0, stretch.node) => delta + stretch.change,
+                Some((delta, _)) => delta,
+                None => -2 * peak::FLUSH_BYTES,
+            }
         };
         let live = info.live.read() as i64;
         let own = live + thread::current().map_or(0, unpublished);

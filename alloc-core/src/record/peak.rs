@@ -168,22 +168,24 @@ pub(crate) fn touch(thread: &'static ThreadState, row: &Row, context: ContextId)
     }
     row.rebase(thread.peak_mark.load(Ordering::Relaxed));
     if node != thread.pending_node.load(Ordering::Relaxed) {
-        settle(thread);
-        thread.pending_node.store(node, Ordering::Relaxed);
+        settle(thread, node);
     }
     thread.expect();
     Touched::Ready
 }
 
-/// Adds the pending stretch to its node and the nodes around it.
-pub(crate) fn settle(thread: &'static ThreadState) {
+/// Adds the pending stretch to its node and the nodes around it, and begins one of the node `next`.
+pub(crate) fn settle(thread: &'static ThreadState, next: u32) {
     let net = thread.fold_run();
     let stretch = Stretch::of(thread);
     let mut node = stretch.node;
-    // ORDERING: the new stretch begins before the old one is added (Release), its maximum before its base: a reader on another thread may
-    // miss a stretch that is under way from one place to the other, but never sees it twice.
+    let version = thread.settling.get();
+    thread.settling.set(version.wrapping_add(1));
+    // ORDERING: with the Acquire fence in `Stretch::and`: who sees anything of what follows, or of later events, sees the odd version.
+    fence(Ordering::Release);
     thread.pending_max.set(net as u64);
     thread.pending_base.set(net as u64);
+    thread.pending_node.store(next, Ordering::Relaxed);
     match thread.node_row(node) {
         Some(row) => add_stretch(&row.own_delta, &row.own_delta_max, &stretch),
         None => scope::move_own_live(node, stretch.change),
@@ -201,6 +203,7 @@ pub(crate) fn settle(thread: &'static ThreadState) {
         }
         node = scope::parent_of(node);
     }
+    thread.settling.set_last(version.wrapping_add(2));
 }
 
 fn add_stretch(delta: &Counter, max: &Counter, stretch: &Stretch) {
@@ -208,7 +211,7 @@ fn add_stretch(delta: &Counter, max: &Counter, stretch: &Stretch) {
     if top > max.signed() {
         max.set(top as u64);
     }
-    delta.set_last((delta.signed() + stretch.change) as u64);
+    delta.set((delta.signed() + stretch.change) as u64);
 }
 
 /// Events on blocks of one node, one after another: their sum, and the highest it was.
@@ -219,10 +222,23 @@ pub(crate) struct Stretch {
 }
 
 impl Stretch {
-    /// What is pending on a thread, which may be another one than the caller's.
-    pub(crate) fn of(thread: &ThreadState) -> Self {
-        // In this order: see `settle`.
-        let base = thread.pending_base.read() as i64;
+    /// What the rows of a thread, which may be another one than the caller's, say by `settled`, and what is pending there: of one moment, so that
+    /// nothing is missed or seen twice. `None` when the thread settles without pause, or has been stopped while it does.
+    pub(crate) fn and<R>(thread: &ThreadState, settled: impl Fn() -> R) -> Option<(R, Self)> {
+        for _ in 0..if cfg!(allocscope_model) { 2 } else { 100 } {
+            let version = thread.settling.read();
+            let (settled, stretch) = (settled(), Self::of(thread));
+            fence(Ordering::Acquire);
+            if version.is_multiple_of(2) && thread.settling.get() == version {
+                return Some((settled, stretch));
+            }
+            spin_loop();
+        }
+        None
+    }
+
+    fn of(thread: &ThreadState) -> Self {
+        let base = thread.pending_base.signed();
         let net = thread.net();
         let highest = thread.pending_max.signed().max(thread.run_max.signed()).max(net);
         Self {
@@ -333,7 +349,7 @@ fn own_peak(thread: &ThreadState) -> Option<i64> {
 #[inline(never)]
 fn publish(thread: &'static ThreadState) {
     // Settled here too, a stretch is never longer than the window: that bounds the error of scope peaks.
-    settle(thread);
+    settle(thread, thread.pending_node.load(Ordering::Relaxed));
     thread.end_climb();
     // The process's peak of the publication before, or a new one of this thread.
     PEAK.raise_shared(own_peak(thread).unwrap_or(0));
@@ -363,7 +379,7 @@ pub(crate) fn of_process(threads: impl Iterator<Item = &'static ThreadState>) ->
 
 /// Takes what a node row has not published: inclusive change and highest, own change and highest.
 pub(crate) fn take_delta(row: &NodeRow) -> [i64; 4] {
-    // Gone here before it is added there: see `settle`.
+    // Gone here before it is added there: a reader on another thread, who looks there first, may miss it, but never sees it twice.
     [&row.delta_max, &row.delta, &row.own_delta_max, &row.own_delta].map(|figure| {
         let value = figure.signed();
         figure.set(0);

@@ -98,6 +98,8 @@ pub(crate) struct ThreadState {
     pub(crate) pending_node: AtomicU32,
     pub(crate) pending_base: Counter,
     pub(crate) pending_max: Counter,
+    /// Odd while a stretch is settled.
+    pub(crate) settling: Counter,
     pub(crate) published: Counter,
     pub(crate) live_at_publication: Counter,
     pub(crate) peak_net: Counter,
