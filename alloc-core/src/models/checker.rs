@@ -121,8 +121,36 @@ impl<W: Word> Words<W> {
     }
 }
 
+/// What the atomics of one execution hold, where no checker is behind them: every access is seen at once.
+#[derive(Default)]
+pub(super) struct PlainMemory(RefCell<HashMap<usize, u64>>);
+
+impl PlainMemory {
+    /// Every atomic is what it was before the model again.
+    pub(super) fn clear(&self) {
+        self.0.borrow_mut().clear();
+    }
+    /// Gives the value before. The access changes nothing unless it `counts`.
+    pub(super) fn access(&self, address: usize, initial: u64, access: Access, counts: bool) -> u64 {
+        let mut values = self.0.borrow_mut();
+        let value = values.entry(address).or_insert(initial);
+        let before = *value;
+        if counts {
+            *value = after(access, before);
+        }
+        before
+    }
+    pub(super) fn zero_bytes(&self, start: usize, bytes: usize) {
+        let mut values = self.0.borrow_mut();
+        values
+            .iter_mut()
+            .filter(|(address, _)| (start..start + bytes).contains(address))
+            .for_each(|(_, value)| *value = 0);
+    }
+}
+
 /// The value after `access` to one that was `now`.
-pub(super) fn after(access: Access, now: u64) -> u64 {
+fn after(access: Access, now: u64) -> u64 {
     match access {
         Access::Load(_) => now,
         Access::Store(value, _) | Access::Swap(value, _) => value,

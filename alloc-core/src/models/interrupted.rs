@@ -2,10 +2,10 @@
 //! has its own figures then, give or take those of the handler, and what it does afterwards exactly its own.
 #![forbid(unsafe_code)]
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::sync::atomic::Ordering;
 
+use super::checker::PlainMemory;
 use super::{allocate, alone, free};
 use crate::control::{Reading, read_tables};
 use crate::record::atomic::model::{self, Access, Model};
@@ -16,7 +16,7 @@ use crate::record::thread::{self, ThreadState};
 
 /// Plain memory, in which the thread is interrupted after so many accesses.
 struct Memory {
-    values: RefCell<HashMap<usize, u64>>,
+    values: PlainMemory,
     left: Cell<usize>,
     handler: Cell<Option<fn()>>,
     /// Planted: the handler does not see that the thread is occupied.
@@ -45,19 +45,12 @@ impl Memory {
 impl Model for Memory {
     fn access(&self, address: usize, initial: u64, access: Access) -> u64 {
         self.count();
-        let mut values = self.values.borrow_mut();
-        let value = values.entry(address).or_insert(initial);
-        let before = *value;
-        *value = super::checker::after(access, before);
+        let before = self.values.access(address, initial, access, true);
         if address == self.unseen.get() { 0 } else { before }
     }
     fn fence(&self, _: Ordering) {}
     fn zero_bytes(&self, start: usize, bytes: usize) {
-        let mut values = self.values.borrow_mut();
-        values
-            .iter_mut()
-            .filter(|(address, _)| (start..start + bytes).contains(address))
-            .for_each(|(_, value)| *value = 0);
+        self.values.zero_bytes(start, bytes);
     }
     fn pause(&self) {}
     fn thread(&self) -> usize {
@@ -157,14 +150,14 @@ fn interrupt_everywhere(handler: fn(), is_blind: bool) -> usize {
     let _alone = alone();
     let at_rest = live(&read_tables());
     let memory: &'static Memory = Box::leak(Box::new(Memory {
-        values: RefCell::new(HashMap::new()),
+        values: PlainMemory::default(),
         left: Cell::new(0),
         handler: Cell::new(None),
         is_blind,
         unseen: Cell::new(0),
     }));
     let run = |accesses| {
-        memory.values.borrow_mut().clear();
+        memory.values.clear();
         memory.left.set(accesses);
         memory.handler.set(Some(handler));
         model::run(memory, || {

@@ -2,12 +2,12 @@
 //! ever, and no other thread may wait for it.
 #![forbid(unsafe_code)]
 
-use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::cell::Cell;
 use std::mem::ManuallyDrop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::Ordering;
 
+use super::checker::PlainMemory;
 use super::{allocate, alone, free};
 use crate::control::read_tables;
 use crate::record::atomic::model::{self, Access, Model};
@@ -22,7 +22,7 @@ struct Vanished;
 
 /// Plain memory, in which the running thread has so many accesses left.
 struct Memory {
-    values: RefCell<HashMap<usize, u64>>,
+    values: PlainMemory,
     thread: Cell<usize>,
     left: Cell<usize>,
     vanishes: Cell<bool>,
@@ -46,22 +46,12 @@ impl Memory {
 impl Model for Memory {
     fn access(&self, address: usize, initial: u64, access: Access) -> u64 {
         let counts = self.count();
-        let mut values = self.values.borrow_mut();
-        let value = values.entry(address).or_insert(initial);
-        let before = *value;
-        if counts {
-            *value = super::checker::after(access, before);
-        }
-        before
+        self.values.access(address, initial, access, counts)
     }
     fn fence(&self, _: Ordering) {}
     fn zero_bytes(&self, start: usize, bytes: usize) {
         if self.count() {
-            let mut values = self.values.borrow_mut();
-            values
-                .iter_mut()
-                .filter(|(address, _)| (start..start + bytes).contains(address))
-                .for_each(|(_, value)| *value = 0);
+            self.values.zero_bytes(start, bytes);
         }
     }
     fn pause(&self) {
@@ -98,13 +88,13 @@ fn everything() {
 fn vanish_everywhere(first: fn()) -> usize {
     let _alone = alone();
     let memory: &'static Memory = Box::leak(Box::new(Memory {
-        values: RefCell::new(HashMap::new()),
+        values: PlainMemory::default(),
         thread: Cell::new(1),
         left: Cell::new(0),
         vanishes: Cell::new(true),
     }));
     for accesses in 0.. {
-        memory.values.borrow_mut().clear();
+        memory.values.clear();
         memory.thread.set(1);
         memory.left.set(accesses);
         memory.vanishes.set(true);
@@ -153,7 +143,7 @@ fn waiting_for_a_lost_thread_is_found_out() {
     }
     let _alone = alone();
     let memory: &'static Memory = Box::leak(Box::new(Memory {
-        values: RefCell::new(HashMap::new()),
+        values: PlainMemory::default(),
         thread: Cell::new(1),
         left: Cell::new(1),
         vanishes: Cell::new(true),
