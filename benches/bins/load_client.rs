@@ -9,8 +9,7 @@ use std::net::TcpStream;
 use std::sync::Barrier;
 use std::time::Instant;
 
-use allocscope_benches::service::USERS;
-use allocscope_examples::load::payment;
+use allocscope_benches::service::exchange;
 
 fn main() {
     let words: Vec<usize> = std::env::args()
@@ -44,17 +43,7 @@ fn main() {
 /// Asks so often on one connection; nanoseconds of each answer, every one of which is checked.
 fn ask(port: usize, connection: usize, count: usize, barrier: &Barrier) -> Vec<u64> {
     let requests: Vec<(Vec<u8>, String)> = (0..64)
-        .map(|number| {
-            let (payment, is_risky) = payment((connection * 64 + number) as u64, USERS);
-            let body = serde_json::to_string(&payment).expect("a payment is JSON");
-            let request = format!(
-                "POST /payment HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-                body.len()
-            );
-            let verdict = if is_risky { "refused" } else { "approved" };
-            let answer = format!(r#"{{"payment_id":{},"verdict":"{verdict}"}}"#, payment.payment_id);
-            (request.into_bytes(), answer)
-        })
+        .map(|number| exchange((connection * 64 + number) as u64))
         .collect();
     let mut stream = TcpStream::connect(("127.0.0.1", port as u16)).expect("the service listens");
     stream.set_nodelay(true).expect("a connection has this option");

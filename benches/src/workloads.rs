@@ -10,7 +10,7 @@ use std::hash::BuildHasherDefault;
 use std::hint::black_box;
 
 use crate::figures::Numbers;
-use crate::mix;
+use crate::{mix, service};
 
 /// One pass of a workload.
 pub type Pass = Box<dyn FnMut() -> u64>;
@@ -78,6 +78,10 @@ pub const ALL: &[Workload] = &[
     Workload {
         name: "syn",
         make: syn_parse,
+    },
+    Workload {
+        name: "payment",
+        make: service::over_memory,
     },
     Workload {
         name: "mix_json",

@@ -77,6 +77,14 @@ async fn payment(
     }))
 }
 
+/// What the service answers to, whoever listens.
+pub fn routes(check: Arc<FraudCheck>) -> Router {
+    Router::new()
+        .route("/payment", post(payment))
+        .route("/health", get(|| async { "ok" }))
+        .with_state(check)
+}
+
 /// A running service. Drop it to abandon it, or [`Service::stop`] it to let it finish what it has begun.
 #[derive(Debug)]
 pub struct Service {
@@ -93,12 +101,8 @@ impl Service {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
-        let router = Router::new()
-            .route("/payment", post(payment))
-            .route("/health", get(|| async { "ok" }))
-            .with_state(check.clone());
         let server = tokio::spawn(
-            axum::serve(listener, router)
+            axum::serve(listener, routes(check.clone()))
                 .with_graceful_shutdown(async {
                     // A sender that was dropped means the same as one that was used.
                     let _ = stopped.await;

@@ -1,7 +1,8 @@
 //! The payment service of the examples under real HTTP load, with and without tracking.
 //!
 //! Every variant serves in a process of its own; one client loads them in turns, in random order. One worker thread serves, so when it
-//! is busy, what a request costs is the time between two answers.
+//! is busy, what a request costs is the time between two answers. What its allocations cost is measured without load, sockets and other
+//! threads (`payment` of the workloads): whatever else tracking makes a service lose is the difference.
 
 use std::path::Path;
 use std::process::Command;
@@ -9,9 +10,10 @@ use std::process::Command;
 use allocscope_benches::Options;
 use allocscope_benches::drive::Child;
 use allocscope_benches::figures::{Numbers, Summary};
+use allocscope_benches::service::REQUESTS;
 use allocscope_benches::verdicts::{Row, Targets};
 
-use super::UNDER_SYSTEM;
+use super::{UNDER_ALLOCSCOPE, UNDER_SYSTEM};
 use super::building::Built;
 use super::kinds::{BARE, Kind, Start};
 use super::page::{markdown, short};
@@ -51,9 +53,14 @@ pub(super) fn measure(options: Options, table: &Table, built: &Built) -> (Vec<Ro
         .collect();
     let requests = options.pick(8000, 320);
     let mut numbers = Numbers::new(13);
-    for round in 0..options.pick(12, 1) + 1 {
+    // All of them in the first rounds; in those behind, the two that are judged. The first round warms up.
+    let (all, judged) = (options.pick(12, 1), options.pick(60, 1));
+    for round in 0..=all + judged {
         for place in numbers.order(services.len()) {
-            // The first round warms up.
+            let service = &services[place];
+            if round > all && !service.is_exact && service.name != table.kinds[BARE].name {
+                continue;
+            }
             let is_counted = round > 0;
             if let Err(reason) = load(&mut services[place], requests, is_counted) {
                 eprintln!("{reason}");
@@ -62,7 +69,40 @@ pub(super) fn measure(options: Options, table: &Table, built: &Built) -> (Vec<Ro
         }
     }
     services.retain(|service| !service.per_second.is_empty());
-    report(&services, table)
+    report(&services, table, &over_memory(options))
+}
+
+/// What the requests' allocations cost in `exact`, without anything else that a service under load may lose.
+struct OverMemory {
+    /// Allocations of a request.
+    blocks: f64,
+    /// Nanoseconds that one takes more.
+    added: Summary,
+    depth: f64,
+}
+
+fn over_memory(options: Options) -> OverMemory {
+    let (mut blocks, mut depth, mut added) = (0.0, 0.0, Vec::new());
+    let mut numbers = Numbers::new(17);
+    for _ in 0..options.pick(4, 1) {
+        let mut children = [(UNDER_SYSTEM, "off"), (UNDER_ALLOCSCOPE, "exact")]
+            .map(|(executable, mode)| Child::start(executable.as_ref(), mode));
+        let counted = children[1].ask("count payment");
+        blocks = counted[0] as f64;
+        depth = counted[2] as f64 / blocks;
+        for _ in 0..options.pick(20, 2) {
+            let mut times = [0.0; 2];
+            for place in numbers.order(2) {
+                times[place] = children[place].ask("time payment 4")[0] as f64;
+            }
+            added.push((times[1] - times[0]) / blocks);
+        }
+    }
+    OverMemory {
+        blocks: blocks / REQUESTS as f64,
+        added: Summary::of(added),
+        depth,
+    }
 }
 
 fn start(kind: &Kind, built: &Built) -> Option<Served> {
@@ -116,7 +156,7 @@ fn load(service: &mut Served, requests: usize, is_counted: bool) -> Result<(), S
     Ok(())
 }
 
-fn report(services: &[Served], table: &Table) -> (Vec<Row>, String) {
+fn report(services: &[Served], table: &Table, alone: &OverMemory) -> (Vec<Row>, String) {
     let Some(bare) = services.iter().find(|service| service.name == table.kinds[BARE].name) else {
         return (Vec::new(), "The service could not be started.".to_owned());
     };
@@ -165,8 +205,8 @@ fn report(services: &[Served], table: &Table) -> (Vec<Row>, String) {
             .zip(&bare.per_second)
             .map(|(ours, bare)| 1e9 / ours - 1e9 / bare)
             .collect();
-        let expected = exact.blocks * per_block;
-        let relative = |values: &[f64]| Summary::of(values.iter().map(|value| value / expected));
+        let expected = exact.blocks * alone.added.median;
+        let relative = |values: &[f64], expected: f64| Summary::of(values.iter().map(|value| value / expected));
         let cpu: Vec<f64> = exact
             .cpu
             .iter()
@@ -178,13 +218,23 @@ fn report(services: &[Served], table: &Table) -> (Vec<Row>, String) {
             "",
             Summary::exactly(exact.blocks),
         ));
+        let name = format!(
+            "payment, over memory: exact, added; {:.1} blocks a request, depth {:.0}",
+            alone.blocks, alone.depth
+        );
+        rows.push(Row::info(name, "ns/block", alone.added));
         let name = "service, exact: time lost per request / (allocations x ns measured)";
-        rows.push(Row::judged(name, "x", Targets::at_most(1.2, 1.0), relative(&between)));
+        rows.push(Row::judged(name, "x", Targets::at_most(1.2, 1.0), relative(&between, expected)));
         let name = "service, exact: CPU time added per request / (allocations x ns measured)";
-        rows.push(Row::info(name, "x", relative(&cpu)));
+        rows.push(Row::info(name, "x", relative(&cpu, expected)));
+        let name = "service, exact: CPU time added per request / (allocations x ns of the programs)";
+        rows.push(Row::info(name, "x", relative(&cpu, exact.blocks * per_block)));
         sentence = format!(
-            "\nA request makes {:.1} allocations, and {} ns were measured for one in the programs above: {} ns are expected.\n",
+            "\nA request makes {:.1} allocations, and {} ns were measured for one over memory, at a mean depth of {:.0} ({} ns in the programs above): \
+             {} ns are expected.\n",
             exact.blocks,
+            short(alone.added.median),
+            alone.depth,
             short(per_block),
             short(expected)
         );

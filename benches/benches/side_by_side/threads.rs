@@ -1,4 +1,7 @@
-//! Whether threads pay for each other: what tracking adds with two of them at once, relative to what it adds with one.
+//! Whether threads pay for each other: the overhead over the bare allocator with two of them at once, relative to that with one.
+//!
+//! Overheads are ratios to the bare allocator on as many threads: where two processors share a core, everything is slower on both, and that is
+//! not tracking's doing. How much slower is in the rows that inform.
 
 use allocscope_benches::Options;
 use allocscope_benches::drive::Child;
@@ -7,7 +10,7 @@ use allocscope_benches::verdicts::{Row, Targets};
 
 use super::{UNDER_ALLOCSCOPE, UNDER_SYSTEM};
 
-/// What tracking adds with two threads at once, relative to what it adds with one.
+/// The overhead with two threads at once, relative to that with one.
 pub(super) fn threads(options: Options) -> Vec<Row> {
     let mut rows = Vec::new();
     for (workload, mode, passes) in [
@@ -35,16 +38,17 @@ pub(super) fn threads(options: Options) -> Vec<Row> {
         let [cpu, wall] = &times[..] else {
             unreachable!("there are two clocks");
         };
-        // Differences of neighbouring rounds are too unsteady to be divided: their medians are.
-        let added = |pick: usize| Summary::of_differences(&cpu[pick + 1], &cpu[pick]);
-        let (one, two) = (added(0), added(2));
+        // Medians are divided: differences of neighbouring rounds are too unsteady.
+        let slower = |pick: usize| Summary::of_ratios(&cpu[pick + 1], &cpu[pick]);
+        let (one, two) = (slower(0), slower(2));
+        let relative = |ratio: f64| (ratio - 1.0) / (one.median - 1.0);
         let relative = Summary {
-            median: two.median / one.median,
-            low: two.low / one.median,
-            high: two.high / one.median,
+            median: relative(two.median),
+            low: relative(two.low),
+            high: relative(two.high),
             count: two.count,
         };
-        let name = format!("{workload} in {mode}: added with 2 threads / with 1");
+        let name = format!("{workload} in {mode}: overhead with 2 threads / with 1");
         rows.push(Row::judged(name, "x", Targets::at_most(1.2, 1.0), relative));
         for (clock, times) in [("CPU", cpu), ("wall", wall)] {
             for (name, pick) in [("bare", 0), (mode, 1)] {
