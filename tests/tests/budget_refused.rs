@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use alloc_core::budget::{OnDenied, deny_allocations, fail_allocation, measure};
+use alloc_core::budget::{OnDenied, deny_allocations, fail_allocation, measure, measure_process};
 use alloc_core::{Mode, TrackingAllocator, set_mode};
 
 #[global_allocator]
@@ -24,6 +24,7 @@ fn main() {
         text.starts_with("failed to measure: tracking is off; call alloc_core::set_mode(Mode::Exact)"),
         "{text}"
     );
+    assert!(refusal(measure_process(|| was_run = true)).contains("tracking is off"));
     assert!(!was_run);
     assert!(refusal(deny_allocations(OnDenied::Count)).contains("cannot deny allocations: tracking is off"));
     assert!(refusal(fail_allocation(1)).contains("cannot make allocations fail: tracking is off"));

@@ -141,6 +141,9 @@ fn tolerances_and_comments_are_kept() {
         "{now}"
     );
     assert!(now.contains("[t2]\ndebug = { bytes = 10, tolerance = 3 }"), "{now}");
+    assert!(!now.contains("allocations"), "an entry says no more than before: {now}");
+    assert!(directory.run("update", 2, 9).0);
+    assert_eq!(directory.text(), now, "what holds stays as it is");
 }
 
 fn an_entry_for_the_toolchain_goes_before_that_of_the_profile() {

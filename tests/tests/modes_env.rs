@@ -212,6 +212,37 @@ fn a_path_that_cannot_be_written_is_said_in_one_line() {
 }
 
 #[test]
+fn what_can_be_written_is_written_when_the_other_cannot() {
+    let saved = scratch("other.json");
+    let missing = scratch("missing").join("file");
+    let (saved_to, missing) = (saved.to_str().expect("ASCII"), missing.to_str().expect("ASCII"));
+    for [good, bad] in [
+        ["ALLOCSCOPE_SNAPSHOT", "ALLOCSCOPE_REPORT"],
+        ["ALLOCSCOPE_REPORT", "ALLOCSCOPE_SNAPSHOT"],
+    ] {
+        let ran = run("return", &[(good, saved_to), (bad, missing)]);
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+        assert!(ran.stderr.starts_with("allocscope: at exit: failed to write "), "{}", ran.stderr);
+        std::fs::remove_file(&saved).expect("it was written");
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_path_that_is_no_text_is_written_to() {
+    use std::os::unix::ffi::OsStrExt;
+    let mut name = scratch("no text ").into_os_string();
+    name.push(std::ffi::OsStr::from_bytes(b"\xff.json"));
+    let status = std::process::Command::new(env!("CARGO_BIN_EXE_env_child"))
+        .arg("return")
+        .env("ALLOCSCOPE_SNAPSHOT", &name)
+        .stdout(std::process::Stdio::null())
+        .status();
+    assert!(status.expect("it starts").success());
+    std::fs::remove_file(&name).expect("it was written");
+}
+
+#[test]
 fn without_the_allocator_the_error_says_what_to_do() {
     let ran = run_executable(
         env!("CARGO_BIN_EXE_env_child_bare"),

@@ -36,6 +36,9 @@ fn run(times: usize, path: &std::path::Path) -> Snapshot {
 fn main() {
     if let Ok(times) = std::env::var("TWO_RUNS") {
         allocate(times.parse().expect("a number"));
+        if std::env::var_os("TWO_RUNS_REPLACED").is_some() {
+            std::fs::remove_file(std::env::current_exe().expect("a program has a path")).expect("it is a copy");
+        }
         let mut snapshot = Snapshot::take().expect("the allocator is installed");
         snapshot.resolve();
         return snapshot
@@ -67,4 +70,27 @@ fn main() {
         .collect();
     assert_eq!(more.len(), 1, "one site allocated seven blocks more");
     assert_eq!(more[0].change.allocations, 7);
+    a_program_that_was_replaced_keeps_its_name(&path);
+}
+
+/// As services are, when a new version is put in their place while they run: another process with that build names what they allocate.
+fn a_program_that_was_replaced_keeps_its_name(path: &std::path::Path) {
+    let program = std::env::current_exe().expect("a program has a path");
+    let directory = path.with_extension("replaced");
+    std::fs::create_dir_all(&directory).expect("it can be made");
+    let copy = directory.join(program.file_name().expect("a name"));
+    std::fs::copy(&program, &copy).expect("it can be copied");
+    let status = Command::new(&copy)
+        .env("TWO_RUNS", "3")
+        .env("TWO_RUNS_PATH", path)
+        .env("TWO_RUNS_REPLACED", "")
+        .status();
+    assert!(status.expect("the program starts").success());
+    let mut snapshot = Snapshot::load(path).expect("what was saved can be read");
+    std::fs::remove_file(path).expect("it was written");
+    std::fs::remove_dir(&directory).expect("the program removed itself");
+    assert_eq!(Some(&*snapshot.process.executable), copy.file_name().and_then(|name| name.to_str()));
+    snapshot.resolve();
+    let mut functions = snapshot.frames.iter().flat_map(|frame| &frame.symbols);
+    assert!(functions.any(|symbol| symbol.function.ends_with("allocate")));
 }

@@ -173,12 +173,12 @@ pub fn read_budgets(text: &str) -> Result<usize, String> {
 }
 
 fn line_to_add(recorded: Recorded, usage: &Usage) -> String {
-    format!("[\"{}\"]\n{} = {}", recorded.test, profile(recorded), figures_of(usage))
+    format!("[\"{}\"]\n{} = {}", recorded.test, profile(recorded), figures_of(usage, &METRICS))
 }
 
-fn figures_of(usage: &Usage) -> InlineTable {
+fn figures_of(usage: &Usage, metrics: &[Metric]) -> InlineTable {
     let mut table = InlineTable::new();
-    for metric in METRICS {
+    for &metric in metrics {
         // TOML's integers are signed.
         table.insert(
             metric.name(),
@@ -254,12 +254,10 @@ fn slack(entry: &Entry, usage: &Usage) -> Vec<String> {
     slack
 }
 
-/// True when the entry says what was found, within its tolerance.
+/// True when the entry says what was found, within its tolerance. What it says nothing about, it is not to say anything about.
 fn is_up_to_date(entry: &Entry, usage: &Usage) -> bool {
-    METRICS.iter().all(|metric| {
-        let budget = entry.figures.iter().find(|(known, _)| known == metric);
-        budget.is_some_and(|&(metric, budget)| metric.of(usage).abs_diff(budget) <= entry.tolerance.of(budget))
-    })
+    let holds = |&(metric, budget): &(Metric, u64)| metric.of(usage).abs_diff(budget) <= entry.tolerance.of(budget);
+    !entry.figures.is_empty() && entry.figures.iter().all(holds)
 }
 
 /// Writes the figures of one test, and leaves everything else in the file as it is on disk now.
@@ -282,11 +280,12 @@ fn update(path: &Path, recorded: Recorded, usage: &Usage) -> Result<(), String> 
     let _there = lock.write().map_err(|error| failed("lock", error))?;
     let mut document = read(path)?;
     let found = find(&document, recorded).map_err(|error| format!("failed to read {}: {error}", path.display()))?;
-    let key = match found {
+    let (key, metrics) = match found {
         Some((_, entry)) if is_up_to_date(&entry, usage) => return Ok(()),
-        Some((key, _)) => key,
-        None => profile(recorded).to_owned(),
+        Some((key, entry)) => (key, entry.figures.iter().map(|(metric, _)| *metric).collect()),
+        None => (profile(recorded).to_owned(), Vec::new()),
     };
+    let metrics = if metrics.is_empty() { METRICS.to_vec() } else { metrics };
     let test = document
         .entry(recorded.test)
         .or_insert_with(|| Item::Table(Table::new()));
@@ -297,7 +296,7 @@ fn update(path: &Path, recorded: Recorded, usage: &Usage) -> Result<(), String> 
             recorded.test
         ));
     };
-    let mut figures = figures_of(usage);
+    let mut figures = figures_of(usage, &metrics);
     let tolerance = test
         .get(&key)
         .and_then(|old| old.as_table_like()?.get("tolerance")?.as_value().cloned());

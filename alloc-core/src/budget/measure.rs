@@ -128,9 +128,7 @@ impl Begun {
                 return Err(Error::not_installed_to_measure());
             }
             if settings::mode() == Mode::Off {
-                return Err(refused(
-                    "tracking is off; call alloc_core::set_mode(Mode::Exact), or unset ALLOCSCOPE_MODE",
-                ));
+                return Err(is_off());
             }
             if settings::mode() == Mode::Sampled {
                 return Err(refused(SAMPLED));
@@ -250,6 +248,10 @@ impl Drop for Begun {
             outer.end_part();
         }
     }
+}
+
+pub(super) fn is_off() -> Error {
+    refused("tracking is off; call alloc_core::set_mode(Mode::Exact), or unset ALLOCSCOPE_MODE")
 }
 
 fn refused(reason: &str) -> Error {

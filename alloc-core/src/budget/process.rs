@@ -30,11 +30,11 @@ pub struct ProcessUsage {
 /// included. For budgets use [`measure()`](super::measure()), which sees none of them.
 ///
 /// # Accuracy
-/// Exact when no other thread runs; else what other threads do at the beginning and the end may be half visible. There is no peak: the
-/// process's is that since its start.
+/// Exact when no other thread runs; else what other threads do at the beginning and the end may be half visible. In mode `sampled`, frees
+/// and growth are estimates, and `diff.basis` says so. There is no peak: the process's is that since its start.
 ///
 /// # Errors
-/// [`Error::is_not_installed`] when no `TrackingAllocator` is the global allocator.
+/// [`Error::is_not_installed`] when no `TrackingAllocator` is the global allocator, and [`Error::is_not_measured`] when tracking is off.
 ///
 /// # Examples
 /// ```
@@ -49,9 +49,9 @@ pub struct ProcessUsage {
 /// # Ok::<(), alloc_core::Error>(())
 /// ```
 pub fn measure_process<R>(work: impl FnOnce() -> R) -> Result<(R, ProcessUsage), Error> {
-    let before = Snapshot::take()?;
+    let before = tracked()?;
     let result = work();
-    let after = Snapshot::take()?;
+    let after = tracked()?;
     let usage = inside_tracker(|| {
         let (old, new) = (&before.totals, &after.totals);
         ProcessUsage {
@@ -65,4 +65,13 @@ pub fn measure_process<R>(work: impl FnOnce() -> R) -> Result<(R, ProcessUsage),
         }
     });
     Ok((result, usage))
+}
+
+/// A snapshot, unless tracking is off: what is counted then is nothing.
+fn tracked() -> Result<Snapshot, Error> {
+    let snapshot = Snapshot::take()?;
+    if snapshot.mode == "off" {
+        return Err(super::measure::is_off());
+    }
+    Ok(snapshot)
 }

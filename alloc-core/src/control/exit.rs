@@ -3,7 +3,11 @@
 //! A part of `control`. Nothing may unwind out of these functions.
 #![forbid(unsafe_code)]
 
-use crate::model::{Error, Snapshot, write_atomically};
+use std::ffi::{CStr, OsStr};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use crate::model::{Error, Snapshot};
 use crate::record::settings;
 use crate::record::sys;
 use crate::record::thread::InTracker;
@@ -25,37 +29,41 @@ pub(crate) extern "C" fn at_exit() {
         return;
     }
     // A panic must not leave an `extern "C"` function.
-    let outcome = std::panic::catch_unwind(|| {
-        let mut snapshot = Snapshot::take()?;
-        snapshot.resolve();
-        if let Some(path) = settings::snapshot_path() {
-            write_out(path, &snapshot.to_json()?)?;
+    let _ = std::panic::catch_unwind(|| match Snapshot::take() {
+        Ok(mut snapshot) => {
+            snapshot.resolve();
+            let written = settings::snapshot_path().map(|path| write_out(path, &snapshot));
+            say(written);
+            say(settings::report_path().map(|path| write_report(path, &snapshot)));
         }
-        if let Some(path) = settings::report_path() {
-            write_report(path, &snapshot)?;
-        }
-        Ok::<(), Error>(())
+        Err(error) => say(Some(Err(error))),
     });
-    if let Ok(Err(error)) = outcome {
-        sys::write_stderr(format!("allocscope: nothing written at exit: {error}\n").as_bytes());
+}
+
+/// One that cannot be written does not keep the other from being written.
+fn say(written: Option<Result<(), Error>>) {
+    if let Some(Err(error)) = written {
+        sys::write_stderr(format!("allocscope: at exit: {error}\n").as_bytes());
     }
 }
 
-fn write_report(path: &std::ffi::CStr, snapshot: &Snapshot) -> Result<(), Error> {
+fn write_report(path: &CStr, snapshot: &Snapshot) -> Result<(), Error> {
     if path.to_bytes() == b"-" {
         let report = snapshot.report().width_of(std::io::stderr());
         sys::write_stderr(report.to_string().as_bytes());
         return Ok(());
     }
-    let path = String::from_utf8_lossy(path.to_bytes()).into_owned();
-    crate::export::save_report(snapshot, std::path::Path::new(&path))
+    crate::export::save_report(snapshot, as_path(path))
 }
 
-fn write_out(path: &std::ffi::CStr, text: &str) -> Result<(), Error> {
+fn write_out(path: &CStr, snapshot: &Snapshot) -> Result<(), Error> {
     if path.to_bytes() == b"-" {
-        sys::write_stderr(text.as_bytes());
+        sys::write_stderr(snapshot.to_json()?.as_bytes());
         return Ok(());
     }
-    let path = std::path::PathBuf::from(String::from_utf8_lossy(path.to_bytes()).into_owned());
-    write_atomically(&path, |out| out.write_all(text.as_bytes())).map_err(|error| Error::io("write", &path, error))
+    snapshot.save(as_path(path))
+}
+
+fn as_path(path: &CStr) -> &Path {
+    Path::new(OsStr::from_bytes(path.to_bytes()))
 }

@@ -15,7 +15,9 @@ mod stacks;
 mod tables;
 mod terminal;
 
+use std::ffi::OsString;
 use std::hint::black_box;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -253,7 +255,7 @@ fn process_info() -> ProcessInfo {
         Err(known) => known,
     };
     let pid = std::process::id();
-    let executable = std::env::current_exe().ok();
+    let executable = executable();
     let name = executable
         .as_deref()
         .and_then(|path| path.file_name())
@@ -264,6 +266,14 @@ fn process_info() -> ProcessInfo {
         run_id: format!("{:016x}-{pid}", run),
         executable: name.to_string_lossy().into_owned(),
     }
+}
+
+/// The file of the running program, under the name it was started by: Linux says behind it that it was deleted when it was replaced since.
+pub(crate) fn executable() -> Option<PathBuf> {
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    let path = std::env::current_exe().ok()?.into_os_string();
+    let name = path.as_bytes().strip_suffix(b" (deleted)").unwrap_or(path.as_bytes());
+    Some(OsString::from_vec(name.to_vec()).into())
 }
 
 /// The call stack of a context, as a snapshot of nothing else; `None` for a context without one. The caller is inside the tracker.

@@ -39,7 +39,7 @@ struct FrameTable {
 /// A module as snapshots have it. `name` is the loader's; it gives the executable none.
 fn describe(load_address: usize, name: &[u8], build_id: &[u8], code: Option<[u64; 3]>) -> Module {
     let path = if name.is_empty() {
-        std::env::current_exe().map_or_else(|_| String::new(), |path| path.to_string_lossy().into_owned())
+        super::executable().map_or_else(String::new, |path| path.to_string_lossy().into_owned())
     } else {
         String::from_utf8_lossy(name).into_owned()
     };

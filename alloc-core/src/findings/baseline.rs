@@ -100,11 +100,9 @@ impl Baseline {
         let path = path.as_ref();
         inside_tracker(|| {
             let bytes = fs::read(path).map_err(|source| Error::io("read", path, source))?;
-            let baseline: Self =
-                serde_json::from_slice(&bytes).map_err(|source| Error::json(source).with_path(path))?;
-            baseline
-                .check()
-                .map_err(|message| Error::content(message).with_path(path))?;
+            let failed = |error: Error| error.during("read baseline").with_path(path);
+            let baseline: Self = serde_json::from_slice(&bytes).map_err(|source| failed(Error::json(source)))?;
+            baseline.check().map_err(|message| failed(Error::content(message)))?;
             Ok(baseline)
         })
     }
@@ -116,9 +114,9 @@ impl Baseline {
     pub fn save(&self, path: impl AsRef<Path>) -> Result<(), Error> {
         let path = path.as_ref();
         inside_tracker(|| {
-            self.check()
-                .map_err(|message| Error::content(message).with_path(path))?;
-            let mut text = serde_json::to_string_pretty(self).map_err(Error::encode)?;
+            let failed = |error: Error| error.during("write baseline").with_path(path);
+            self.check().map_err(|message| failed(Error::content(message)))?;
+            let mut text = serde_json::to_string_pretty(self).map_err(|source| failed(Error::encode(source)))?;
             text.push('\n');
             write_atomically(path, |out| out.write_all(text.as_bytes()))
                 .map_err(|source| Error::io("write", path, source))

@@ -16,6 +16,8 @@ pub struct Error(Box<Inner>);
 struct Inner {
     kind: Kind,
     path: Option<PathBuf>,
+    /// What failed, unless it is to read or to write a snapshot: "read baseline".
+    action: Option<&'static str>,
 }
 
 enum Kind {
@@ -109,8 +111,18 @@ impl Error {
         self
     }
 
+    /// The same error of another action than to read or to write a snapshot; continues "failed to".
+    pub(crate) fn during(mut self, action: &'static str) -> Self {
+        self.0.action = Some(action);
+        self
+    }
+
     fn new(kind: Kind) -> Self {
-        Self(Box::new(Inner { kind, path: None }))
+        Self(Box::new(Inner {
+            kind,
+            path: None,
+            action: None,
+        }))
     }
 
     /// True when no `TrackingAllocator` is this program's global allocator.
@@ -188,7 +200,7 @@ impl fmt::Display for Error {
                 write!(f, ": {source}")
             }
             Kind::Json { source, line, column } => {
-                f.write_str("failed to read snapshot")?;
+                write!(f, "failed to {}", self.0.action.unwrap_or("read snapshot"))?;
                 named(f)?;
                 let text = source.to_string();
                 let reason = text
@@ -203,7 +215,7 @@ impl fmt::Display for Error {
                 }
             }
             Kind::Version { found, supported } => {
-                f.write_str("failed to read snapshot")?;
+                write!(f, "failed to {}", self.0.action.unwrap_or("read snapshot"))?;
                 named(f)?;
                 let advice = if *found > u64::from(*supported) {
                     "; it was written by a newer alloc-core"
@@ -216,11 +228,13 @@ impl fmt::Display for Error {
                 )
             }
             Kind::Content(message) => {
-                f.write_str("failed to read snapshot")?;
+                write!(f, "failed to {}", self.0.action.unwrap_or("read snapshot"))?;
                 named(f)?;
                 write!(f, ": {message}")
             }
-            Kind::Encode(source) => write!(f, "failed to write snapshot as JSON: {source}"),
+            Kind::Encode(source) => {
+                write!(f, "failed to {} as JSON: {source}", self.0.action.unwrap_or("write snapshot"))
+            }
             Kind::NotBuilt { format, feature } => {
                 f.write_str("failed to write")?;
                 named(f)?;

@@ -1,20 +1,19 @@
 //! Snapshots as versioned JSON: to text, to a file, and back.
 //!
 //! Called by the user through `Snapshot::save` and its siblings, and by `control` at exit. Read side. Invariants: what
-//! was written reads back equal; a file is complete or absent (written beside its target, synced, then renamed); every
+//! was written reads back equal; a file is complete or absent (`write`); every
 //! index and reference in a snapshot that was read is valid, so nothing downstream needs to check. Cost: linear.
 //! Leaves out migrations: there is one version so far. The schema is described in `docs/snapshot-format.md`.
 #![forbid(unsafe_code)]
 
 use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::fs::File;
+use std::io::{self, BufReader, Read, Write};
+use std::path::Path;
 
 use serde::Deserialize;
 
-use super::{Error, SCHEMA_VERSION, ScopeNodeId, Snapshot};
+use super::{Error, SCHEMA_VERSION, ScopeNodeId, Snapshot, write_atomically};
 use crate::inside::inside_tracker;
 use crate::progress::{PIECE, Progress};
 
@@ -230,79 +229,11 @@ impl Read for Pieces {
     }
 }
 
-/// A file that is written, which says how far it is when it takes long.
-struct Written {
-    file: BufWriter<File>,
-    progress: Progress,
-    /// Bytes written since the last step.
-    since: usize,
-}
-
-impl Write for Written {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let written = self.file.write(bytes)?;
-        self.since += written;
-        while self.since >= PIECE {
-            self.since -= PIECE;
-            self.progress.step();
-        }
-        Ok(written)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.file.flush()
-    }
-}
-
-/// Writes a file beside `path`, syncs it, and renames it into place. On any error the file beside is removed.
-pub(crate) fn write_atomically(path: &Path, write: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> io::Result<()> {
-    /// Two threads saving to one path at once must not share the file beside it.
-    static SEQUENCE: AtomicU32 = AtomicU32::new(0);
-
-    let directory: PathBuf = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
-        _ => PathBuf::from("."),
-    };
-    let Some(name) = path.file_name() else {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "the path names no file"));
-    };
-    let mut beside_name = std::ffi::OsString::from(".");
-    beside_name.push(name);
-    // ORDERING: Relaxed; only the value's uniqueness matters.
-    beside_name.push(format!(
-        ".{}-{}.tmp",
-        std::process::id(),
-        SEQUENCE.fetch_add(1, Ordering::Relaxed)
-    ));
-    let beside = directory.join(beside_name);
-
-    let written = (|| {
-        let file = File::options().write(true).create_new(true).open(&beside)?;
-        let mut out = Written {
-            file: BufWriter::with_capacity(PIECE, file),
-            progress: Progress::of_pieces("writing a file"),
-            since: 0,
-        };
-        write(&mut out)?;
-        let file = out.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.sync_all()?;
-        drop(file);
-        fs::rename(&beside, path)
-    })();
-    if written.is_err() {
-        // The first error is the one worth telling.
-        let _ = fs::remove_file(&beside);
-        return written;
-    }
-    // The name itself must survive a crash too. Not every file system lets a directory be opened and synced.
-    if let Ok(directory) = File::open(&directory) {
-        let _ = directory.sync_all();
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
+    use std::fs;
+    use std::path::PathBuf;
+
     use super::super::{FreedBefore, LoopSite, LoopStats, fixture};
     use super::*;
 

@@ -13,6 +13,7 @@ mod file;
 pub(crate) mod fixture;
 mod iterations;
 mod stacks;
+mod write;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,7 +26,7 @@ pub use iterations::{FreedBefore, LoopSite, LoopStats, Temporaries};
 pub use stacks::{Stack, Stacks};
 
 pub(crate) use diff::add_counters;
-pub(crate) use file::write_atomically;
+pub(crate) use write::write_atomically;
 
 /// Version of the JSON schema that this build writes. Documented in `docs/snapshot-format.md`.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -50,7 +51,6 @@ pub struct Snapshot {
     pub mode: String,
     /// True when the tracker has been `off` since the first allocation: live figures then miss blocks.
     pub was_off: bool,
-    /// How samples were taken; `None` when the program has never been in mode `sampled`. With it, see [`Counters`] and
     /// How samples were taken; `None` when the program has never been in mode `sampled`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sampling: Option<Sampling>,

@@ -14,7 +14,7 @@ use super::sites::{Conduits, Enclosing, Folder};
 use super::units::{bytes, count, fit, fraction, share};
 use super::{REPORT_VERSION, Report};
 use crate::inside::inside_tracker;
-use crate::model::{Counters, ScopeNodeId, add_counters};
+use crate::model::{Counters, ScopeNode, ScopeNodeId, Snapshot, add_counters};
 use crate::symbolize::{crate_of_file, short_path};
 
 /// What a [`RollUp`] sums by.
@@ -88,6 +88,34 @@ struct Row {
     retained: Option<u64>,
 }
 
+/// What scopes are called where two of one name must be told apart: by their places.
+struct ScopeNames<'a> {
+    /// The place of each name's scope; `None` where there are several.
+    places: HashMap<&'a str, Option<(&'a str, u32)>>,
+    base: Option<&'a str>,
+}
+
+impl<'a> ScopeNames<'a> {
+    fn of(snapshot: &'a Snapshot, base: Option<&'a str>) -> Self {
+        let mut places: HashMap<&str, Option<(&str, u32)>> = HashMap::new();
+        for scope in &snapshot.scopes {
+            let here = Some((scope.file.as_str(), scope.line));
+            let known = places.entry(&scope.name).or_insert(here);
+            if *known != here {
+                *known = None;
+            }
+        }
+        Self { places, base }
+    }
+
+    fn name(&self, scope: &ScopeNode) -> String {
+        match self.places.get(scope.name.as_str()) {
+            Some(None) => format!("{} ({}:{})", scope.name, short_path(&scope.file, self.base), scope.line),
+            _ => scope.name.clone(),
+        }
+    }
+}
+
 /// Heaviest first; and the sum of all weights.
 fn rows(rollup: &RollUp<'_>) -> (Vec<Row>, u64) {
     let (report, group) = (&rollup.report, rollup.group);
@@ -101,6 +129,7 @@ fn rows(rollup: &RollUp<'_>) -> (Vec<Row>, u64) {
     );
     let weights = report.rank.weights(snapshot);
     let temporary = in_short_lived(snapshot);
+    let names = ScopeNames::of(snapshot, report.options.base());
     let mut place_of: HashMap<String, usize> = HashMap::new();
     let mut rows: Vec<Row> = Vec::new();
     let mut whole = 0_u64;
@@ -108,7 +137,7 @@ fn rows(rollup: &RollUp<'_>) -> (Vec<Row>, u64) {
         let scope = places.get(&context.scope).map(|&at| &snapshot.scopes[at]);
         let name = if group == Group::Scope {
             let inside = scope.filter(|scope| scope.parent.is_some());
-            inside.map_or_else(|| "(no scope)".to_owned(), |scope| scope.name.clone())
+            inside.map_or_else(|| "(no scope)".to_owned(), |scope| names.name(scope))
         } else {
             let stack = context.stack.and_then(|stack| snapshot.stacks.get(stack as usize));
             let enclosing = scope.map(|scope| Enclosing {
@@ -142,7 +171,7 @@ fn rows(rollup: &RollUp<'_>) -> (Vec<Row>, u64) {
     }
     if group == Group::Scope {
         for node in snapshot.scopes.iter().skip(1) {
-            if let Some(&at) = place_of.get(&node.name) {
+            if let Some(&at) = place_of.get(&names.name(node)) {
                 let sum = rows[at].retained.get_or_insert(0);
                 *sum = sum.saturating_add(node.calls.retained_bytes);
             }

@@ -77,8 +77,10 @@ fn collect(path: &Path, level: usize, files: &mut Vec<PathBuf>) -> Result<(), Er
         .collect();
     inside.sort();
     for entry in inside {
-        // A dangling link or a directory that may not be read is not what was asked for.
-        let _ = collect(&entry, level + 1, files);
+        // Neither a dangling link, nor a directory that may not be read, nor a pipe, which would have to be waited for, is what was asked for.
+        if fs::metadata(&entry).is_ok_and(|there| there.is_file() || there.is_dir()) {
+            let _ = collect(&entry, level + 1, files);
+        }
     }
     Ok(())
 }
@@ -357,5 +359,21 @@ mod tests {
             .resolve_with(["/no/such/file"])
             .unwrap_err();
         assert!(missing.is_io() && missing.path().is_some(), "{missing}");
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_pipe_in_a_directory_is_not_waited_for() {
+        let directory = std::env::temp_dir().join(format!("allocscope-pipe-{}", std::process::id()));
+        fs::create_dir_all(&directory).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(directory.join("pipe")).status();
+        assert!(made.unwrap().success());
+        let (done, is_done) = std::sync::mpsc::channel();
+        std::thread::spawn({
+            let directory = directory.clone();
+            move || done.send(crate::model::fixture::empty().resolve_with([directory]).is_ok())
+        });
+        assert_eq!(is_done.recv_timeout(std::time::Duration::from_secs(60)), Ok(true));
+        fs::remove_dir_all(&directory).unwrap();
     }
 }

@@ -126,12 +126,10 @@ fn a_baseline_reads_back_what_it_wrote() {
     assert_eq!(back.accepted.len(), 1);
 
     baseline.accepted[0].reason = "  ".to_owned();
+    let error = baseline.save(&file.0).unwrap_err().to_string();
     assert!(
-        baseline
-            .save(&file.0)
-            .unwrap_err()
-            .to_string()
-            .contains("has no reason")
+        error.starts_with("failed to write baseline") && error.contains("has no reason"),
+        "{error}"
     );
     assert_eq!(Baseline::load(&file.0).unwrap(), back);
 }
@@ -171,7 +169,7 @@ fn bad_baselines_are_refused_with_a_sentence() {
         assert!(error.is_format(), "{name}: {error}");
         let text = error.to_string();
         assert!(
-            text.contains(says) && text.contains("allocscope-baseline"),
+            text.starts_with("failed to read baseline") && text.contains(says) && text.contains("allocscope-baseline"),
             "{name}: {text}"
         );
     }

@@ -74,7 +74,7 @@ pub struct DiffSide {
 pub struct DiffBasis {
     /// What counts as the same site.
     pub matching: Matching,
-    /// True when every figure is exact: one run, the right order, epochs intact.
+    /// True when every figure is exact: one run, the right order, epochs intact, every event recorded, no samples.
     pub exact: bool,
     /// Why not, and what to know about the matching: whole sentences, lower-case, for people.
     pub notes: Vec<String>,
@@ -89,7 +89,7 @@ pub enum Matching {
     SameRun,
     /// Two runs of one build: the same offsets in modules of the same build id.
     SameBuild,
-    /// Different builds: the same symbols, files and lines, where a module's build id differs.
+    /// Different builds, or no call stack that would tell: the same symbols, files and lines, where a module's build id differs.
     DifferentBuild,
 }
 
@@ -328,10 +328,11 @@ impl SnapshotDiff {
         let notes = notes(before, after, matching, wrong_order, &frames);
         let is_sampled = before.sampling.is_some() || after.sampling.is_some();
         let inexact_epochs = has_window && !(before.epochs_exact && after.epochs_exact);
+        let is_incomplete = after.was_off || after.tracker.dropped_events > before.tracker.dropped_events;
         Self {
             basis: DiffBasis {
                 matching,
-                exact: has_window && !inexact_epochs && !is_sampled,
+                exact: has_window && !inexact_epochs && !is_sampled && !is_incomplete,
                 notes,
             },
             before: DiffSide::of(before, totals.before.counters),
@@ -374,11 +375,10 @@ fn matching(before: &Snapshot, after: &Snapshot) -> Matching {
         used
     };
     let matches = |module: &Module| !module.build_id.is_empty() && known.contains(module.build_id.as_str());
-    let all_match = used(after)
-        .iter()
-        .zip(&after.modules)
-        .all(|(used, module)| !used || matches(module));
-    if all_match {
+    let used = used(after);
+    let mut modules = used.iter().zip(&after.modules).filter(|(used, _)| **used).peekable();
+    // Without a call stack nothing says which build it is.
+    if modules.peek().is_some() && modules.all(|(_, module)| matches(module)) {
         Matching::SameBuild
     } else {
         Matching::DifferentBuild
@@ -423,15 +423,20 @@ fn notes(
                 .to_owned(),
         ),
         Matching::DifferentBuild => {
-            notes.push(
-                "two runs of different builds: the figures compare totals since each start, and what was retained \
-                 cannot be told"
-                    .to_owned(),
-            );
+            let runs = if after.frames.is_empty() {
+                "two runs without call stacks, so that the builds cannot be compared; scopes are matched by name and file"
+            } else {
+                "two runs of different builds"
+            };
             notes.push(format!(
-                "sites in {} are matched by function, file and line: code that moved counts as another site",
-                frames.strangers.join(", ")
+                "{runs}: the figures compare totals since each start, and what was retained cannot be told"
             ));
+            if !frames.strangers.is_empty() {
+                notes.push(format!(
+                    "sites in {} are matched by function, file and line: code that moved counts as another site",
+                    frames.strangers.join(", ")
+                ));
+            }
         }
     }
     if frames.unresolved > 0 {

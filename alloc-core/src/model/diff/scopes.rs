@@ -7,14 +7,44 @@ use std::collections::HashMap;
 
 use super::sums::{Side, minus};
 use super::{Change, Matching, ScopeDiff, WindowSamples};
-use crate::model::{CallStats, ScopeNodeId, Snapshot};
+use crate::model::{CallStats, ScopeNode, ScopeNodeId, Snapshot};
 
 /// The scope trees of both snapshots in one.
 pub(super) struct ScopeTable<'a> {
     matching: Matching,
     by_id: HashMap<ScopeNodeId, usize>,
-    by_path: HashMap<(Option<usize>, &'a str), usize>,
+    by_place: HashMap<(Option<usize>, Place<'a>), usize>,
     pub(super) nodes: Vec<ScopePair<'a>>,
+}
+
+/// What a scope is known by in another run, inside of the same parent.
+#[derive(PartialEq, Eq, Hash)]
+struct Place<'a> {
+    name: &'a str,
+    file: &'a str,
+    /// In another build, where lines have moved: the how manieth line of the file with a scope of that name.
+    line: u32,
+}
+
+/// The lines of the scopes of one name in one file, in order.
+struct Lines<'a>(HashMap<(&'a str, &'a str), Vec<u32>>);
+
+impl<'a> Lines<'a> {
+    fn of(snapshot: &'a Snapshot) -> Self {
+        let mut all: HashMap<_, Vec<u32>> = HashMap::new();
+        for scope in &snapshot.scopes {
+            let lines = all.entry((&*scope.name, &*scope.file)).or_default();
+            if let Err(at) = lines.binary_search(&scope.line) {
+                lines.insert(at, scope.line);
+            }
+        }
+        Self(all)
+    }
+
+    fn rank(&self, scope: &ScopeNode) -> u32 {
+        let lines = self.0.get(&(&*scope.name, &*scope.file));
+        lines.map_or(0, |lines| lines.partition_point(|line| *line < scope.line) as u32)
+    }
 }
 
 pub(super) struct ScopePair<'a> {
@@ -33,7 +63,7 @@ impl<'a> ScopeTable<'a> {
         Self {
             matching,
             by_id: HashMap::new(),
-            by_path: HashMap::new(),
+            by_place: HashMap::new(),
             nodes: Vec::new(),
         }
     }
@@ -44,12 +74,20 @@ impl<'a> ScopeTable<'a> {
         if snapshot.scopes.is_empty() && self.nodes.is_empty() {
             self.nodes.push(ScopePair::new(None, "", "", 0));
         }
+        let lines = Lines::of(snapshot);
         for scope in &snapshot.scopes {
             let parent = scope.parent.map(|parent| places.get(&parent).copied().unwrap_or(0));
             let next = self.nodes.len();
             let at = match self.matching {
                 Matching::SameRun => *self.by_id.entry(scope.id).or_insert(next),
-                _ => *self.by_path.entry((parent, &scope.name)).or_insert(next),
+                _ => {
+                    let line = match self.matching {
+                        Matching::SameBuild => scope.line,
+                        _ => lines.rank(scope),
+                    };
+                    let (name, file) = (&*scope.name, &*scope.file);
+                    *self.by_place.entry((parent, Place { name, file, line })).or_insert(next)
+                }
             };
             if at == next {
                 self.nodes

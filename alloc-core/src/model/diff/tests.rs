@@ -374,3 +374,58 @@ fn contexts_without_a_stack_are_one_site() {
     assert_eq!((diff.sites.len(), diff.sites[0].stack.clone()), (1, None));
     assert_eq!(diff.totals.window.unwrap().retained_bytes, 15);
 }
+
+#[test]
+fn what_was_not_recorded_makes_the_diff_inexact() {
+    let (before, mut after) = (fixture::empty(), fixture::empty());
+    after.epoch = 2;
+    assert!(SnapshotDiff::between(&before, &after).basis.exact);
+    after.was_off = true;
+    assert!(!SnapshotDiff::between(&before, &after).basis.exact);
+    (after.was_off, after.tracker.dropped_events) = (false, 1);
+    let diff = SnapshotDiff::between(&before, &after);
+    assert!(!diff.basis.exact && diff.basis.notes.len() == 1, "{:?}", diff.basis);
+}
+
+#[test]
+fn without_call_stacks_no_build_is_claimed() {
+    let (mut before, mut after) = two_runs("b", "c");
+    for side in [&mut before, &mut after] {
+        side.frames.clear();
+        side.stacks = fixture::stacks::<[u32; 0]>([]);
+        side.contexts.iter_mut().for_each(|context| context.stack = None);
+        side.modules.clear();
+    }
+    let diff = SnapshotDiff::between(&before, &after);
+    assert_eq!(diff.basis.matching, Matching::DifferentBuild);
+    assert!(
+        diff.basis.notes.len() == 1 && diff.basis.notes[0].contains("without call stacks"),
+        "{:?}",
+        diff.basis.notes
+    );
+    assert_eq!(diff.scopes[1].own.net_bytes, 60, "scopes are matched all the same");
+}
+
+#[test]
+fn scopes_of_one_name_stay_apart_across_runs() {
+    for (builds, moved) in [(("b", "b"), 0), (("b", "c"), 7)] {
+        let (mut before, mut after) = two_runs(builds.0, builds.1);
+        for (side, down, order) in [(&mut before, 0, [0, 1]), (&mut after, moved, [1, 0])] {
+            side.scopes.truncate(1);
+            side.contexts.clear();
+            for which in order {
+                let id = 10 + which;
+                let mut scope = fixture::scope(id, Some(1), "load");
+                (scope.file, scope.line) = ("src/shop.rs".to_owned(), 100 + 50 * which + down);
+                scope.peak_bytes = u64::from(1000 + 8000 * which);
+                side.scopes.push(scope);
+            }
+        }
+        let diff = SnapshotDiff::between(&before, &after);
+        let found: Vec<_> = diff.scopes[1..]
+            .iter()
+            .map(|scope| (scope.line - moved, scope.peak_bytes_before, scope.peak_bytes_after))
+            .collect();
+        assert_eq!(found, [(150, 9000, 9000), (100, 1000, 1000)], "{builds:?}");
+    }
+}
