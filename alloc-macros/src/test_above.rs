@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use proc_macro2::{Span, TokenStream};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::Parser;
 use syn::visit_mut::VisitMut;
 use syn::{Attribute, Block, Error, Expr, ExprAsync, Item, Meta, Path, Result, Stmt};
@@ -90,7 +90,7 @@ pub(crate) struct Parts {
 pub(crate) fn parts(block: &Block, test: Span) -> Result<Parts> {
     let whole = || Parts {
         before: TokenStream::new(),
-        measured: block.to_token_stream(),
+        measured: with_empty_statement(block),
     };
     // Runtimes put braces around the body.
     if let [Stmt::Expr(Expr::Block(inner), None)] = &block.stmts[..]
@@ -114,6 +114,16 @@ pub(crate) fn parts(block: &Block, test: Span) -> Result<Parts> {
         before: quote!(#(#before)*),
         measured: call.to_token_stream(),
     })
+}
+
+/// The compiler calls braces around one expression unnecessary.
+fn with_empty_statement(block: &Block) -> TokenStream {
+    let mut whole = TokenStream::new();
+    block.brace_token.surround(&mut whole, |inside| {
+        inside.extend(quote_spanned!(Span::mixed_site()=> ;));
+        block.stmts.iter().for_each(|statement| statement.to_tokens(inside));
+    });
+    whole
 }
 
 /// `test(db, &n)` and `test(db, &n).await`.

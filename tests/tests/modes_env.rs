@@ -212,6 +212,20 @@ fn a_path_that_cannot_be_written_is_said_in_one_line() {
 }
 
 #[test]
+fn a_report_that_nobody_will_write_is_said_to_be_none() {
+    for name in ["ALLOCSCOPE_REPORT", "ALLOCSCOPE_SNAPSHOT"] {
+        let ran = run_executable(env!("CARGO_BIN_EXE_env_child_bare"), "", &[(name, "-")]);
+        assert!(ran.output.status.success(), "{}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with(&format!("allocscope: {name} is set, and nothing will be written: ")),
+            "{}",
+            ran.stderr
+        );
+        assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn what_can_be_written_is_written_when_the_other_cannot() {
     let saved = scratch("other.json");
     let missing = scratch("missing").join("file");
@@ -251,6 +265,7 @@ fn without_the_allocator_the_error_says_what_to_do() {
     );
     assert!(ran.output.status.success(), "{}", ran.stderr);
     assert!(ran.stdout.contains("not installed: true:"), "{}", ran.stdout);
+    assert_eq!(ran.stderr, "");
     assert!(ran.stdout.contains("#[global_allocator]"), "{}", ran.stdout);
     assert!(
         ran.stdout.contains("TrackingAllocator::new()"),

@@ -36,6 +36,7 @@ pub(crate) extern "C" fn at_exit() {
             say(written);
             say(settings::report_path().map(|path| write_report(path, &snapshot)));
         }
+        Err(_) if settings::has_said_not_installed() => {}
         Err(error) => say(Some(Err(error))),
     });
 }

@@ -120,6 +120,8 @@ pub(crate) fn read_tables() -> Reading {
     let registry = Registry::lock();
     registry.fold_ended();
     let ended = epoch::end();
+    // Before the rows: if this moment is the peak, they say what they hold now.
+    let peak_bytes = peak::of_process(&registry.threads().collect::<Vec<_>>());
     let mut sums = vec![Sum::default(); context::count() as usize];
     for (chunk, sums) in sums.chunks_mut(CHUNK).enumerate() {
         add_rows(&registry, chunk * CHUNK, sums);
@@ -131,7 +133,7 @@ pub(crate) fn read_tables() -> Reading {
         samples: samples::read(&threads, sums.len()),
         sums,
         nodes: read_nodes(&threads),
-        peak_bytes: peak::of_process(threads.iter().copied()),
+        peak_bytes,
         untracked_frees: LOSSES.untracked_frees.read()
             + threads.iter().map(|thread| thread.untracked_frees.read()).sum::<u64>(),
     }

@@ -372,9 +372,23 @@ pub(crate) fn move_shared(node: u32, amount: i64) {
     scope::move_live(node, amount);
 }
 
-/// Peak of the process, given the threads that have not published everything.
-pub(crate) fn of_process(threads: impl Iterator<Item = &'static ThreadState>) -> u64 {
-    threads.filter_map(own_peak).fold(PEAK.signed(), i64::max).max(0) as u64
+/// Peak of the process, given the threads that have not published everything. Never less than what is alive now: that may be a peak which no
+/// thread has noticed, each having granted too little to tell the others.
+pub(crate) fn of_process(threads: &[&ThreadState]) -> u64 {
+    // What a thread publishes meanwhile is missed, and not counted twice.
+    let published = LIVE.signed();
+    let unpublished = |thread: &ThreadState| {
+        let granted = thread.granted.read();
+        granted.wrapping_sub(thread.released.read()) as i64 - thread.published.signed()
+    };
+    let now = published + threads.iter().map(|thread| unpublished(thread)).sum::<i64>();
+    let known = threads.iter().filter_map(|thread| own_peak(thread)).fold(PEAK.signed(), i64::max);
+    if now > known {
+        PEAK.raise_shared(now);
+        // Rows hold what they held at the peak, which is this moment.
+        SERIAL.fetch_add(1, Ordering::Relaxed);
+    }
+    known.max(now).max(0) as u64
 }
 
 /// Takes what a node row has not published: inclusive change and highest, own change and highest.

@@ -141,11 +141,39 @@ pub(crate) fn has_no_scopes() -> bool {
 #[cold]
 #[inline(never)]
 fn has_none_after_all() -> bool {
-    HAS_ASKED.store(true, Ordering::SeqCst);
+    let is_first = !HAS_ASKED.swap(true, Ordering::SeqCst);
     // Who enters a scope meanwhile does not ask again.
     decide_about_scopes();
     thread::ask_allocator();
+    if is_first && !thread::is_used() {
+        say_not_installed();
+    }
     SCOPES.load(Ordering::Relaxed) != ENTERS_SCOPES
+}
+
+static HAS_SAID: AtomicBool = AtomicBool::new(false);
+
+/// Whether somebody who asked for a report has been told that there will be none.
+pub(crate) fn has_said_not_installed() -> bool {
+    HAS_SAID.load(Ordering::Relaxed)
+}
+
+/// A report that was asked for and will never come is said to be none.
+fn say_not_installed() {
+    for name in ["ALLOCSCOPE_REPORT", "ALLOCSCOPE_SNAPSHOT"] {
+        if !sys::is_privileged() && sys::env(name).is_some() {
+            for part in [
+                "allocscope: ",
+                name,
+                " is set, and nothing will be written: no TrackingAllocator is the global allocator of this program; add to the binary: \
+                 #[global_allocator] static ALLOC: alloc_core::TrackingAllocator = alloc_core::TrackingAllocator::new();\n",
+            ] {
+                sys::write_stderr(part.as_bytes());
+            }
+            HAS_SAID.store(true, Ordering::Relaxed);
+            return;
+        }
+    }
 }
 
 /// To be called when the mode has been set, and when the first `TrackingAllocator` is used.
