@@ -188,3 +188,16 @@ mod inside {
         allocate(11, 10);
     }
 }
+
+// On one line, with braces that the compiler would call unnecessary around an expression of ours.
+#[deny(unused_braces)]
+#[rustfmt::skip]
+mod one_line {
+    use alloc_core::allocation_test;
+
+    #[allocation_test(allocations <= 0)]
+    fn gives_a_result() -> Result<(), String> { Ok(()) }
+
+    #[allocation_test(allocations <= 1, samples = 2)]
+    fn is_repeated() { drop(std::hint::black_box(Box::new(1))); }
+}
