@@ -52,6 +52,8 @@
 //! | `ALLOCSCOPE_SAMPLE_SEED` | seed of the draws: the same samples again | drawn |
 //! | `ALLOCSCOPE_DEPTH` | frames kept per stack, 1 to 128 | 64 |
 //! | `ALLOCSCOPE_REPORT` | path of a report written at exit, `-` for stderr; the [ending](export::Format) says in which format | none |
+//! | `ALLOCSCOPE_RANK` | what that report is ranked by: `bytes`, `allocations`, `live`, `peak`, `copied`, `temporary` | `bytes` |
+//! | `ALLOCSCOPE_TOP` | how many sites it shows | 10 |
 //! | `ALLOCSCOPE_SNAPSHOT` | path of a snapshot written at exit, `-` for stderr | none |
 //! | `ALLOCSCOPE_OBSERVE` | which iterations are observed: `auto`, `all`, `none` | `auto` |
 //! | `ALLOCSCOPE_MEMORY_MIB` | ceiling of the tracker's own memory | 256 |

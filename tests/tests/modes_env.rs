@@ -108,6 +108,8 @@ fn a_value_that_cannot_be_used_gets_one_line_and_the_default() {
         ("ALLOCSCOPE_REPORT", "", "nothing"),
         ("ALLOCSCOPE_SNAPSHOT", "", "nothing"),
         ("ALLOCSCOPE_MEMORY_MIB", "none", "256"),
+        ("ALLOCSCOPE_RANK", "size", "bytes"),
+        ("ALLOCSCOPE_TOP", "0", "10"),
     ] {
         let ran = run("take", &[(name, value)]);
         ran.assert_done("exact");
@@ -212,12 +214,34 @@ fn a_path_that_cannot_be_written_is_said_in_one_line() {
 }
 
 #[test]
+fn the_report_at_exit_is_ranked_and_cut_as_is_asked_for() {
+    for rank in ["bytes", "allocations", "live", "peak", "copied", "temporary"] {
+        let path = scratch(&format!("{rank}.json"));
+        let variables = [
+            ("ALLOCSCOPE_REPORT", path.to_str().expect("ASCII")),
+            ("ALLOCSCOPE_RANK", rank),
+            ("ALLOCSCOPE_TOP", "2"),
+        ];
+        let ran = run("exit", &variables);
+        assert_eq!(ran.stderr, "", "{rank}");
+        let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).expect("written")).expect("JSON");
+        assert_eq!(report["rank"], rank);
+        assert!(
+            report["sites"].as_array().expect("sites").len() <= 2,
+            "{rank}: {report}"
+        );
+        std::fs::remove_file(path).expect("it was written");
+    }
+}
+
+#[test]
 fn a_report_that_nobody_will_write_is_said_to_be_none() {
     for name in ["ALLOCSCOPE_REPORT", "ALLOCSCOPE_SNAPSHOT"] {
         let ran = run_executable(env!("CARGO_BIN_EXE_env_child_bare"), "", &[(name, "-")]);
         assert!(ran.output.status.success(), "{}", ran.stderr);
         assert!(
-            ran.stderr.starts_with(&format!("allocscope: {name} is set, and nothing will be written: ")),
+            ran.stderr
+                .starts_with(&format!("allocscope: {name} is set, and nothing will be written: ")),
             "{}",
             ran.stderr
         );
@@ -236,7 +260,11 @@ fn what_can_be_written_is_written_when_the_other_cannot() {
     ] {
         let ran = run("return", &[(good, saved_to), (bad, missing)]);
         assert_eq!(ran.stderr.lines().count(), 1, "{}", ran.stderr);
-        assert!(ran.stderr.starts_with("allocscope: at exit: failed to write "), "{}", ran.stderr);
+        assert!(
+            ran.stderr.starts_with("allocscope: at exit: failed to write "),
+            "{}",
+            ran.stderr
+        );
         std::fs::remove_file(&saved).expect("it was written");
     }
 }

@@ -32,11 +32,24 @@ fn main() {
     // Threads that wait do nothing: so this is exact.
     assert_eq!(held.peak_bytes, held.totals.live_bytes);
     let at_peak = |snapshot: &alloc_core::Snapshot| -> u64 {
-        snapshot.contexts.iter().map(|context| context.counters.bytes_at_peak).sum()
+        snapshot
+            .contexts
+            .iter()
+            .map(|context| context.counters.bytes_at_peak)
+            .sum()
     };
-    assert!(at_peak(&held) >= least, "sites say what they held at it: {}", at_peak(&held));
+    assert!(
+        at_peak(&held) >= least,
+        "sites say what they held at it: {}",
+        at_peak(&held)
+    );
     let after = snapshot();
     assert!(after.totals.live_bytes < least);
-    assert!(after.peak_bytes >= held.peak_bytes, "{} of {}", after.peak_bytes, held.peak_bytes);
+    assert!(
+        after.peak_bytes >= held.peak_bytes,
+        "{} of {}",
+        after.peak_bytes,
+        held.peak_bytes
+    );
     println!("{} bytes on {THREADS} threads ... ok", held.peak_bytes);
 }

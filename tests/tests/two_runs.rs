@@ -89,7 +89,10 @@ fn a_program_that_was_replaced_keeps_its_name(path: &std::path::Path) {
     let mut snapshot = Snapshot::load(path).expect("what was saved can be read");
     std::fs::remove_file(path).expect("it was written");
     std::fs::remove_dir(&directory).expect("the program removed itself");
-    assert_eq!(Some(&*snapshot.process.executable), copy.file_name().and_then(|name| name.to_str()));
+    assert_eq!(
+        Some(&*snapshot.process.executable),
+        copy.file_name().and_then(|name| name.to_str())
+    );
     snapshot.resolve();
     let mut functions = snapshot.frames.iter().flat_map(|frame| &frame.symbols);
     assert!(functions.any(|symbol| symbol.function.ends_with("allocate")));

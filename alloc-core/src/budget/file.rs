@@ -173,7 +173,12 @@ pub fn read_budgets(text: &str) -> Result<usize, String> {
 }
 
 fn line_to_add(recorded: Recorded, usage: &Usage) -> String {
-    format!("[\"{}\"]\n{} = {}", recorded.test, profile(recorded), figures_of(usage, &METRICS))
+    format!(
+        "[\"{}\"]\n{} = {}",
+        recorded.test,
+        profile(recorded),
+        figures_of(usage, &METRICS)
+    )
 }
 
 fn figures_of(usage: &Usage, metrics: &[Metric]) -> InlineTable {

@@ -11,6 +11,7 @@ use crate::model::{Error, Snapshot};
 use crate::record::settings;
 use crate::record::sys;
 use crate::record::thread::InTracker;
+use crate::report::Rank;
 
 /// Says on stderr which allocation was made where none may be; the record side ends the program after it.
 pub(crate) fn on_denied(context: u32, size: usize) {
@@ -49,12 +50,20 @@ fn say(written: Option<Result<(), Error>>) {
 }
 
 fn write_report(path: &CStr, snapshot: &Snapshot) -> Result<(), Error> {
+    let rank = settings::report_rank().and_then(Rank::named);
+    let mut report = snapshot.report();
+    if let Some(rank) = rank {
+        report = report.rank(rank);
+    }
+    if let Some(sites) = settings::report_top() {
+        report = report.top(sites);
+    }
     if path.to_bytes() == b"-" {
-        let report = snapshot.report().width_of(std::io::stderr());
+        let report = report.width_of(std::io::stderr());
         sys::write_stderr(report.to_string().as_bytes());
         return Ok(());
     }
-    crate::export::save_report(snapshot, as_path(path))
+    crate::export::save_report(&report, rank, as_path(path))
 }
 
 fn write_out(path: &CStr, snapshot: &Snapshot) -> Result<(), Error> {

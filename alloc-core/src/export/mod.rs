@@ -35,12 +35,11 @@ pub use html::HtmlReport;
 
 #[cfg(feature = "export")]
 use crate::inside::inside_tracker;
+use crate::model::{Error, write_atomically};
 #[cfg(feature = "export")]
-use crate::model::SnapshotDiff;
-use crate::model::{Error, Snapshot, write_atomically};
+use crate::model::{Snapshot, SnapshotDiff};
 pub use crate::report::Library;
-#[cfg(feature = "export")]
-use crate::report::Rank;
+use crate::report::{Rank, Report};
 #[cfg(feature = "export")]
 use crate::symbolize::Own;
 
@@ -147,17 +146,23 @@ impl fmt::Display for Format {
     }
 }
 
-/// Writes the report that a path asks for. The snapshot is resolved.
-pub(crate) fn save_report(snapshot: &Snapshot, path: &Path) -> Result<(), Error> {
+/// Writes the report that a path asks for; other formats than those of a report have all sites, ranked if that is said. The snapshot is resolved.
+pub(crate) fn save_report(report: &Report<'_>, rank: Option<Rank>, path: &Path) -> Result<(), Error> {
     let format = Format::of_path(path);
     format.check().map_err(|error| error.with_path(path))?;
     let text = match format {
-        Format::Text => snapshot.report().to_string(),
-        Format::Json => snapshot.report().to_json().to_string(),
+        Format::Text => report.to_string(),
+        Format::Json => report.to_json().to_string(),
         #[cfg(feature = "export")]
-        _ => return snapshot.export().save(path),
+        _ => {
+            let export = report.snapshot().export();
+            return rank.map_or(export.clone(), |rank| export.rank(rank)).save(path);
+        }
         #[cfg(not(feature = "export"))]
-        _ => String::new(),
+        _ => {
+            let _ = rank;
+            String::new()
+        }
     };
     write_atomically(path, |out| out.write_all(text.as_bytes())).map_err(|error| Error::io("write", path, error))
 }

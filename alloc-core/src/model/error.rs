@@ -233,7 +233,11 @@ impl fmt::Display for Error {
                 write!(f, ": {message}")
             }
             Kind::Encode(source) => {
-                write!(f, "failed to {} as JSON: {source}", self.0.action.unwrap_or("write snapshot"))
+                write!(
+                    f,
+                    "failed to {} as JSON: {source}",
+                    self.0.action.unwrap_or("write snapshot")
+                )
             }
             Kind::NotBuilt { format, feature } => {
                 f.write_str("failed to write")?;

@@ -51,7 +51,9 @@ impl Target {
 
 /// Does this name what a process has open, as `/dev/stdout` and `/proc/self/fd/1`?
 fn is_descriptor(path: &Path) -> bool {
-    let is_named = ["/dev/stdout", "/dev/stderr", "/dev/fd"].iter().any(|name| path.starts_with(name));
+    let is_named = ["/dev/stdout", "/dev/stderr", "/dev/fd"]
+        .iter()
+        .any(|name| path.starts_with(name));
     is_named || path.starts_with("/proc") && path.parent().is_some_and(|parent| parent.ends_with("fd"))
 }
 

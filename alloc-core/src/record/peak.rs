@@ -382,7 +382,10 @@ pub(crate) fn of_process(threads: &[&ThreadState]) -> u64 {
         granted.wrapping_sub(thread.released.read()) as i64 - thread.published.signed()
     };
     let now = published + threads.iter().map(|thread| unpublished(thread)).sum::<i64>();
-    let known = threads.iter().filter_map(|thread| own_peak(thread)).fold(PEAK.signed(), i64::max);
+    let known = threads
+        .iter()
+        .filter_map(|thread| own_peak(thread))
+        .fold(PEAK.signed(), i64::max);
     if now > known {
         PEAK.raise_shared(now);
         // Rows hold what they held at the peak, which is this moment.

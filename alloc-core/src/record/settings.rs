@@ -4,7 +4,7 @@
 //! not at all in programs that run with more rights than their caller. An unusable value: one line on stderr, the default, and the
 //! program runs on. Cost: `mode` is one relaxed load.
 
-use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use crate::record::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::ffi::CStr;
 
 use super::observe::{self, Observing};
@@ -83,6 +83,12 @@ const ASK: u8 = 0;
 const NO_SCOPES: u8 = 1;
 const ENTERS_SCOPES: u8 = 2;
 static HAS_ASKED: AtomicBool = AtomicBool::new(false);
+/// Place in `RANKS`; none of it while not set.
+static RANK: AtomicUsize = AtomicUsize::new(usize::MAX);
+/// 0 while not set.
+static TOP: AtomicU32 = AtomicU32::new(0);
+/// What a report can be ranked by, as `report::Rank` calls it.
+pub(crate) const RANKS: [&str; 6] = ["bytes", "allocations", "live", "peak", "copied", "temporary"];
 static WAS_OFF: AtomicU8 = AtomicU8::new(0);
 static TIMES_SAMPLED: AtomicU32 = AtomicU32::new(0);
 static TIMES_OFF: AtomicU32 = AtomicU32::new(0);
@@ -262,6 +268,17 @@ pub(crate) fn report_path() -> Option<&'static CStr> {
 }
 
 /// Where the snapshot goes at exit.
+/// What the report at exit is ranked by: one of [`RANKS`]. `None`: it was not said.
+pub(crate) fn report_rank() -> Option<&'static str> {
+    RANKS.get(RANK.load(Ordering::Relaxed)).copied()
+}
+
+/// How many sites the report at exit shows, if it was said.
+pub(crate) fn report_top() -> Option<usize> {
+    let sites = TOP.load(Ordering::Relaxed);
+    (sites > 0).then_some(sites as usize)
+}
+
 pub(crate) fn snapshot_path() -> Option<&'static CStr> {
     text(&SNAPSHOT)
 }
@@ -299,6 +316,22 @@ pub(crate) fn init() {
             match Observing::from_name(value.to_bytes()) {
                 Some(observing) => observe::set_observing(observing),
                 None => refuse("ALLOCSCOPE_OBSERVE", value, "auto, all or none; using auto"),
+            }
+        }
+        if let Some(value) = sys::env("ALLOCSCOPE_RANK") {
+            match RANKS.iter().position(|name| name.as_bytes() == value.to_bytes()) {
+                Some(rank) => RANK.store(rank, Ordering::Relaxed),
+                None => refuse(
+                    "ALLOCSCOPE_RANK",
+                    value,
+                    "bytes, allocations, live, peak, copied or temporary; using bytes",
+                ),
+            }
+        }
+        if let Some(value) = sys::env("ALLOCSCOPE_TOP") {
+            match number(value, 1, u32::MAX) {
+                Some(sites) => TOP.store(sites, Ordering::Relaxed),
+                None => refuse("ALLOCSCOPE_TOP", value, "a number of sites from 1 on; using 10"),
             }
         }
         for (name, place) in [("ALLOCSCOPE_REPORT", &REPORT), ("ALLOCSCOPE_SNAPSHOT", &SNAPSHOT)] {

@@ -67,6 +67,22 @@ pub enum Rank {
     Temporary,
 }
 
+impl Rank {
+    /// The one of this name, which is as it is displayed.
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        [
+            Self::Allocations,
+            Self::Bytes,
+            Self::Live,
+            Self::Peak,
+            Self::Copied,
+            Self::Temporary,
+        ]
+        .into_iter()
+        .find(|rank| rank.to_string() == name)
+    }
+}
+
 impl fmt::Display for Rank {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -148,7 +164,12 @@ impl SnapshotDiff {
     }
 }
 
-impl Report<'_> {
+impl<'a> Report<'a> {
+    #[cfg(feature = "export")]
+    pub(crate) fn snapshot(&self) -> &'a Snapshot {
+        self.snapshot
+    }
+
     /// What to rank the sites by; bytes granted by default.
     #[must_use]
     pub fn rank(mut self, rank: Rank) -> Self {

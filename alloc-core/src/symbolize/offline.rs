@@ -366,7 +366,9 @@ mod tests {
     fn a_pipe_in_a_directory_is_not_waited_for() {
         let directory = std::env::temp_dir().join(format!("allocscope-pipe-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
-        let made = std::process::Command::new("mkfifo").arg(directory.join("pipe")).status();
+        let made = std::process::Command::new("mkfifo")
+            .arg(directory.join("pipe"))
+            .status();
         assert!(made.unwrap().success());
         let (done, is_done) = std::sync::mpsc::channel();
         std::thread::spawn({

@@ -13,11 +13,11 @@ use allocscope_benches::figures::{Numbers, Summary};
 use allocscope_benches::service::REQUESTS;
 use allocscope_benches::verdicts::{Row, Targets};
 
-use super::{UNDER_ALLOCSCOPE, UNDER_SYSTEM};
 use super::building::Built;
 use super::kinds::{BARE, Kind, Start};
 use super::page::{markdown, short};
 use super::table::Table;
+use super::{UNDER_ALLOCSCOPE, UNDER_SYSTEM};
 
 const CONNECTIONS: usize = 16;
 
@@ -224,7 +224,12 @@ fn report(services: &[Served], table: &Table, alone: &OverMemory) -> (Vec<Row>, 
         );
         rows.push(Row::info(name, "ns/block", alone.added));
         let name = "service, exact: time lost per request / (allocations x ns measured)";
-        rows.push(Row::judged(name, "x", Targets::at_most(1.2, 1.0), relative(&between, expected)));
+        rows.push(Row::judged(
+            name,
+            "x",
+            Targets::at_most(1.2, 1.0),
+            relative(&between, expected),
+        ));
         let name = "service, exact: CPU time added per request / (allocations x ns measured)";
         rows.push(Row::info(name, "x", relative(&cpu, expected)));
         let name = "service, exact: CPU time added per request / (allocations x ns of the programs)";

@@ -86,7 +86,10 @@ impl<'a> ScopeTable<'a> {
                         _ => lines.rank(scope),
                     };
                     let (name, file) = (&*scope.name, &*scope.file);
-                    *self.by_place.entry((parent, Place { name, file, line })).or_insert(next)
+                    *self
+                        .by_place
+                        .entry((parent, Place { name, file, line }))
+                        .or_insert(next)
                 }
             };
             if at == next {

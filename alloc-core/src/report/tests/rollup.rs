@@ -53,6 +53,9 @@ fn scopes_of_one_name_are_told_apart_by_their_places() {
         .collect();
     assert_eq!(
         rows,
-        [("load (src/shop.rs:20)", Some(9000)), ("load (src/shop.rs:10)", Some(1000))]
+        [
+            ("load (src/shop.rs:20)", Some(9000)),
+            ("load (src/shop.rs:10)", Some(1000))
+        ]
     );
 }
