@@ -41,6 +41,7 @@ mod matching;
 mod model;
 mod names;
 mod options;
+mod origin;
 mod outline;
 mod profile;
 mod rank;
