@@ -56,10 +56,17 @@ impl Profile {
     /// not resolved, the scope's function stands in, without a line.
     ///
     /// # Errors
-    /// [`LintError::is_format`] when the text is neither of the two, or a snapshot of a version that this build does not know.
+    /// [`LintError::is_format`] when the text is neither of the two, such as a report, or a snapshot of a version that this build does not
+    /// know.
     pub fn from_json(text: &str) -> Result<Self, LintError> {
         let value: serde_json::Value = serde_json::from_str(text)
             .map_err(|error| LintError::format(format!("read a profile: found no JSON: {error}")))?;
+        // A report has sites, too, with costs of other names: they would be read as none.
+        if value.get("report_version").is_some() {
+            let message = "read a profile: found a report (`report_version`); give a snapshot of the same run, which \
+                           `ALLOCSCOPE_SNAPSHOT=path` writes";
+            return Err(LintError::format(message.to_owned()));
+        }
         if value.get("sites").is_some() {
             return serde_json::from_value(value)
                 .map_err(|error| LintError::format(format!("read a list of measured sites: {error}")));

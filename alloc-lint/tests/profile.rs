@@ -246,3 +246,14 @@ fn directories_that_look_like_the_code_of_others_are_the_programs_own() {
         assert_eq!((profile.sites[0].file.as_str(), profile.sites[0].line), (own, 3));
     }
 }
+
+#[test]
+fn a_report_is_no_profile_and_what_to_give_instead_is_said() {
+    let report = r#"{"report_version": 1, "report": "hot_paths", "sites": [{"file": "src/shop.rs", "line": 3, "counters": {"total_bytes": 64}}]}"#;
+    let error = Profile::from_json(report).expect_err("its costs are not those of a site");
+    let text = error.to_string();
+    assert!(
+        error.is_format() && text.contains("found a report") && text.contains("ALLOCSCOPE_SNAPSHOT"),
+        "{text}"
+    );
+}
