@@ -113,6 +113,19 @@ struct Scope {
 #[derive(Deserialize)]
 struct Calls {
     entered: u64,
+    #[serde(default)]
+    completed: u64,
+}
+
+impl Calls {
+    /// Outermost calls. `entered` counts recursive entries, too, so calls that are open are seen only while none has ended: then a call that
+    /// recursed counts more than once.
+    fn outermost(&self) -> u64 {
+        match self.completed {
+            0 => self.entered,
+            completed => completed,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -184,7 +197,7 @@ impl Snapshot {
                 .iterated
                 .iter()
                 .filter_map(|id| scopes.get(id))
-                .map(|scope| scope.calls.entered);
+                .map(|scope| scope.calls.outermost());
             MeasuredSite {
                 file: file.to_owned(),
                 line,

@@ -248,6 +248,15 @@ fn directories_that_look_like_the_code_of_others_are_the_programs_own() {
 }
 
 #[test]
+fn iterations_are_outermost_calls_and_open_ones_while_none_has_ended() {
+    for (entered, completed, iterations) in [(90, 40, 40), (40, 40, 40), (3, 0, 3), (0, 0, 0)] {
+        let calls = serde_json::json!({"entered": entered, "completed": completed});
+        let profile = snapshot(&[("shop::handle", "/home/me/shop/src/shop.rs", 3)], &calls);
+        assert_eq!(profile.sites[0].iterations, Some(iterations), "{calls}");
+    }
+}
+
+#[test]
 fn a_report_is_no_profile_and_what_to_give_instead_is_said() {
     let report = r#"{"report_version": 1, "report": "hot_paths", "sites": [{"file": "src/shop.rs", "line": 3, "counters": {"total_bytes": 64}}]}"#;
     let error = Profile::from_json(report).expect_err("its costs are not those of a site");
