@@ -31,6 +31,7 @@
 mod attributes;
 mod candidates;
 mod comments;
+mod depth;
 mod error;
 mod files;
 mod id;
