@@ -1,10 +1,12 @@
-//! Comments of a source file, which are not in syn's tree; and how deep its brackets nest.
+//! Comments of a source file, which are not in syn's tree; and how deep its brackets and its expressions nest.
 //!
 //! Called by `source`. A scan of the text that knows what a comment cannot be in: strings with escapes, raw strings with
 //! any number of `#`, byte and C strings, characters (and that a lifetime is none), raw identifiers, and block comments inside block
 //! comments. It never fails: on text that is no Rust it finds some comments, and the parser reports the text.
 //! Cost: one pass over the bytes.
 #![forbid(unsafe_code)]
+
+use crate::depth::Depth;
 
 /// A `//` comment that documents nothing.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub(crate) struct Scan {
     pub(crate) depth: usize,
     /// Most prefix operators in a row: each is a level of the tree, too.
     pub(crate) prefix_run: usize,
+    /// Most tokens that the tree may go down by, see [`Depth::most`].
+    pub(crate) tokens: usize,
 }
 
 /// Scans `text`.
@@ -38,9 +42,11 @@ pub(crate) fn scan(text: &str) -> Scan {
         line: 1,
         open: 0,
         run: 0,
+        tokens: Depth::default(),
         scan: Scan::default(),
     };
     scanner.run(text);
+    scanner.scan.tokens = scanner.tokens.most;
     scanner.scan
 }
 
@@ -50,6 +56,7 @@ struct Scanner<'a> {
     line: usize,
     open: usize,
     run: usize,
+    tokens: Depth,
     scan: Scan,
 }
 
@@ -91,6 +98,7 @@ impl Scanner<'_> {
 
     fn punct(&mut self, byte: u8) {
         self.code();
+        self.tokens.punct(byte, self.peek(1));
         match byte {
             b'(' | b'[' | b'{' => {
                 self.open += 1;
@@ -150,6 +158,7 @@ impl Scanner<'_> {
 
     fn string(&mut self) {
         self.run = 0;
+        self.tokens.literal();
         self.code();
         self.step();
         while self.at < self.bytes.len() {
@@ -193,6 +202,7 @@ impl Scanner<'_> {
     /// A character, or the quote of a lifetime or a label.
     fn quote(&mut self, text: &str) {
         self.run = 0;
+        self.tokens.literal();
         self.code();
         self.step();
         if self.peek(0) == b'\\' {
@@ -223,6 +233,7 @@ impl Scanner<'_> {
         while self.peek(0) == b'_' || self.peek(0).is_ascii_alphanumeric() || self.peek(0) >= 0x80 {
             self.at += 1;
         }
+        self.tokens.word(&self.bytes[start..self.at]);
         let is_raw_prefix = matches!(&self.bytes[start..self.at], b"r" | b"br" | b"cr");
         if is_raw_prefix && matches!(self.peek(0), b'#' | b'"') && !self.raw_string() {
             // A raw identifier: the next round reads the rest of it.

@@ -31,6 +31,7 @@
 mod attributes;
 mod candidates;
 mod comments;
+mod depth;
 mod error;
 mod files;
 mod id;
@@ -41,6 +42,7 @@ mod matching;
 mod model;
 mod names;
 mod options;
+mod origin;
 mod outline;
 mod profile;
 mod rank;

@@ -262,3 +262,85 @@ fn report(
 fn forget_spans() {
     proc_macro2::extra::invalidate_current_thread_spans();
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::MAX_TOKENS;
+
+    /// What takes most of the stack for a token, and what goes down the tree in other ways.
+    #[test]
+    fn the_longest_expressions_that_are_read_need_a_third_of_the_stack() {
+        let repeated = |start: &str, unit: &str, tokens: usize, end: &str| {
+            format!("{start}{}{end}", unit.repeat((MAX_TOKENS - 20) / tokens))
+        };
+        for text in [
+            repeated("fn f() { ", "if ", 1, "x {} }"),
+            repeated("fn f() { ", "match ", 1, "x {} }"),
+            format!(
+                "fn f() {{ {}x {} }}",
+                "if ".repeat(MAX_TOKENS / 4),
+                "{}".repeat(MAX_TOKENS / 4)
+            ),
+            format!(
+                "fn f() {{ {}x {} }}",
+                "match ".repeat(MAX_TOKENS / 4),
+                "{}".repeat(MAX_TOKENS / 4)
+            ),
+            repeated("fn f() { ", "return ", 1, "x; }"),
+            repeated("fn f() { loop { ", "break ", 1, "x; } }"),
+            repeated("fn f() { g!(", "return ", 1, "x); }"),
+            repeated("fn f() { ", "x = ", 2, "x; }"),
+            repeated("fn f() { x", " + x", 2, "; }"),
+            repeated("fn f() { x", "()", 2, "; }"),
+            repeated("fn f() { x", "?", 1, "; }"),
+            repeated("fn f() { ", "|a| ", 3, "x; }"),
+            repeated("fn f() { if a {} ", "else if a {} ", 5, "}"),
+            repeated("type A = ", "fn() -> ", 5, "u8;"),
+            repeated("type A = ", "dyn Fn() -> ", 6, "u8;"),
+            repeated("fn f() -> ", "impl Fn() -> ", 6, "u8 { x }"),
+            format!(
+                "type A = {}u8{};",
+                "V<".repeat(MAX_TOKENS / 4),
+                ">".repeat(MAX_TOKENS / 4)
+            ),
+            format!(
+                "fn f() {{ x::<{}u8{}>(); }}",
+                "V<".repeat(MAX_TOKENS / 4),
+                ">".repeat(MAX_TOKENS / 4)
+            ),
+            repeated("type A = ", "V<", 2, "u8;"),
+            repeated("type A = ", "*const ", 2, "u8;"),
+            repeated("use ", "a::", 3, "b;"),
+            repeated("fn f() { let ", "a @ ", 2, "b = c; }"),
+            repeated(
+                &format!("fn f() {{ {}", "f(".repeat(240)),
+                "return ",
+                2,
+                &format!("x{} }}", ")".repeat(240)),
+            ),
+            repeated(
+                &format!("fn f() {{ {}", "{".repeat(240)),
+                "return ",
+                2,
+                &format!("x{} }}", "}".repeat(240)),
+            ),
+            repeated(
+                &format!("fn f() {{ {}", "g!(".repeat(240)),
+                "return ",
+                2,
+                &format!("x{} }}", ")".repeat(240)),
+            ),
+        ] {
+            let texts = BTreeMap::from([("src/a.rs".to_owned(), text)]);
+            let report = std::thread::Builder::new()
+                .stack_size(STACK_BYTES / 3)
+                .spawn(move || lint(&texts, Vec::new(), &Options::default()))
+                .expect("a thread is to be had")
+                .join()
+                .expect("the lint ends");
+            let left_out = report.notes.iter().any(|note| note.message.contains("more than"));
+            assert!(!left_out, "{:?}", report.notes);
+        }
+    }
+}

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use serde::{Deserialize, Serialize};
 
 use crate::error::LintError;
+use crate::origin::is_own;
 
 /// The version of the snapshot format that is read.
 const SNAPSHOT_VERSION: u64 = 1;
@@ -51,14 +52,21 @@ impl Profile {
     ///
     /// # Accuracy
     /// An allocation of a snapshot is charged to the innermost frame of its stack that is neither of the standard library nor of a
-    /// registry crate: where the program's own code asks for memory. Where no stack was recorded, or its frames were not resolved, the
-    /// scope's function stands in, without a line.
+    /// fetched crate (registry, git, `vendor`): where the program's own code asks for memory. Where no stack was recorded, or its frames were
+    /// not resolved, the scope's function stands in, without a line.
     ///
     /// # Errors
-    /// [`LintError::is_format`] when the text is neither of the two, or a snapshot of a version that this build does not know.
+    /// [`LintError::is_format`] when the text is neither of the two, such as a report, or a snapshot of a version that this build does not
+    /// know.
     pub fn from_json(text: &str) -> Result<Self, LintError> {
         let value: serde_json::Value = serde_json::from_str(text)
             .map_err(|error| LintError::format(format!("read a profile: found no JSON: {error}")))?;
+        // A report has sites, too, with costs of other names: they would be read as none.
+        if value.get("report_version").is_some() {
+            let message = "read a profile: found a report (`report_version`); give a snapshot of the same run, which \
+                           `ALLOCSCOPE_SNAPSHOT=path` writes";
+            return Err(LintError::format(message.to_owned()));
+        }
         if value.get("sites").is_some() {
             return serde_json::from_value(value)
                 .map_err(|error| LintError::format(format!("read a list of measured sites: {error}")));
@@ -105,6 +113,19 @@ struct Scope {
 #[derive(Deserialize)]
 struct Calls {
     entered: u64,
+    #[serde(default)]
+    completed: u64,
+}
+
+impl Calls {
+    /// Outermost calls. `entered` counts recursive entries, too, so calls that are open are seen only while none has ended: then a call that
+    /// recursed counts more than once.
+    fn outermost(&self) -> u64 {
+        match self.completed {
+            0 => self.entered,
+            completed => completed,
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -176,7 +197,7 @@ impl Snapshot {
                 .iterated
                 .iter()
                 .filter_map(|id| scopes.get(id))
-                .map(|scope| scope.calls.entered);
+                .map(|scope| scope.calls.outermost());
             MeasuredSite {
                 file: file.to_owned(),
                 line,
@@ -198,30 +219,10 @@ impl Snapshot {
             .filter_map(|frame| self.frames.get(*frame))
             .flat_map(|frame| &frame.symbols);
         symbols
-            .filter(|symbol| is_own(symbol))
+            .filter(|symbol| is_own(&symbol.function, &symbol.file))
             .map(|symbol| (symbol.file.as_str(), symbol.line, symbol.function.as_str()))
             .next()
     }
-}
-
-/// Parts of the paths of code that is not the program's own: the standard library, registry crates, and the tracker, which stands
-/// innermost in every stack.
-const FOREIGN: [&str; 8] = [
-    "/rustc/",
-    "/rustlib/src/",
-    "/.cargo/registry/",
-    "/.cargo/git/",
-    "library/std/",
-    "library/alloc/",
-    "library/core/",
-    "alloc-core/src/",
-];
-
-fn is_own(symbol: &Symbol) -> bool {
-    let file = symbol.file.replace('\\', "/");
-    // `__rust_alloc` is said to be on the line of `#[global_allocator]`.
-    let is_glue = symbol.function.contains("__rust_");
-    !file.is_empty() && !is_glue && !FOREIGN.iter().any(|part| file.contains(part))
 }
 
 /// The nearest request or loop around a scope, itself included.

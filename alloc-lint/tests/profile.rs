@@ -194,3 +194,75 @@ fn what_is_no_profile_is_an_error_that_says_what_was_found() {
         assert!(error.is_format() && error.to_string().contains(part), "{error}");
     }
 }
+
+/// A snapshot of one request, whose one stack has these frames, innermost first.
+fn snapshot(frames: &[(&str, &str, u32)], calls: &serde_json::Value) -> Profile {
+    let symbols: Vec<_> = frames
+        .iter()
+        .map(|(function, file, line)| serde_json::json!({"function": function, "file": file, "line": line}))
+        .collect();
+    let snapshot = serde_json::json!({
+        "schema_version": 1,
+        "scopes": [{"id": 1, "parent": null, "name": "shop::handle", "file": "src/shop.rs", "kind": "request", "calls": calls}],
+        "contexts": [{"scope": 1, "stack": 0, "counters": {"total_allocations": 4, "total_bytes": 256}}],
+        "stacks": [{"frames": [0]}],
+        "frames": [{"module": 0, "offset": 1, "symbols": symbols}],
+    });
+    Profile::from_json(&snapshot.to_string()).expect("it is a snapshot")
+}
+
+#[test]
+fn what_the_code_of_others_allocates_is_charged_to_the_line_that_asks_for_it() {
+    for foreign in [
+        "/rust/deps/hashbrown-0.16.1/src/raw/alloc.rs",
+        "/home/me/hashbrown/src/raw/mod.rs",
+        "/usr/local/cargo/registry/src/index.crates.io-1/smallvec-1.0.0/src/lib.rs",
+        "/usr/local/cargo/git/checkouts/smallvec-12/abc/src/lib.rs",
+        "/home/me/shop/vendor/smallvec/src/lib.rs",
+        "C:\\Users\\me\\.cargo\\registry\\src\\i\\smallvec-1.0.0\\src\\lib.rs",
+        "/usr/local/cargo/registry/src/i/alloc-core-0.1.0/src/record/gate.rs",
+        "library/alloc/src/raw_vec/mod.rs",
+        "./malloc/malloc.c",
+    ] {
+        let frames = [
+            ("f", foreign, 19),
+            ("shop::unmeasured", "/home/me/shop/src/shop.rs", 22),
+        ];
+        let profile = snapshot(&frames, &serde_json::json!({"entered": 1, "completed": 1}));
+        let report = lint(profile.sites);
+        assert_eq!(measured(&report)[0], (22, Some((256, MatchedBy::Line))), "{foreign}");
+    }
+}
+
+#[test]
+fn directories_that_look_like_the_code_of_others_are_the_programs_own() {
+    for own in [
+        "/home/me/library/core/src/shop.rs",
+        "/home/me/alloc-core/tests/shop.rs",
+        "/home/me/hashbrowns/src/shop.rs",
+        "C:\\me\\src\\shop.rs",
+    ] {
+        let profile = snapshot(&[("f", own, 3)], &serde_json::json!({"entered": 1, "completed": 1}));
+        assert_eq!((profile.sites[0].file.as_str(), profile.sites[0].line), (own, 3));
+    }
+}
+
+#[test]
+fn iterations_are_outermost_calls_and_open_ones_while_none_has_ended() {
+    for (entered, completed, iterations) in [(90, 40, 40), (40, 40, 40), (3, 0, 3), (0, 0, 0)] {
+        let calls = serde_json::json!({"entered": entered, "completed": completed});
+        let profile = snapshot(&[("shop::handle", "/home/me/shop/src/shop.rs", 3)], &calls);
+        assert_eq!(profile.sites[0].iterations, Some(iterations), "{calls}");
+    }
+}
+
+#[test]
+fn a_report_is_no_profile_and_what_to_give_instead_is_said() {
+    let report = r#"{"report_version": 1, "report": "hot_paths", "sites": [{"file": "src/shop.rs", "line": 3, "counters": {"total_bytes": 64}}]}"#;
+    let error = Profile::from_json(report).expect_err("its costs are not those of a site");
+    let text = error.to_string();
+    assert!(
+        error.is_format() && text.contains("found a report") && text.contains("ALLOCSCOPE_SNAPSHOT"),
+        "{text}"
+    );
+}

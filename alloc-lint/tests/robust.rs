@@ -126,6 +126,25 @@ fn expressions_of_any_length_and_brackets_of_any_depth_are_read_to_the_end() {
     }
 }
 
+#[test]
+fn a_file_of_one_expression_without_end_is_left_out_and_said_to_be() {
+    let long = 1_000_000;
+    for text in [
+        format!("fn f() {{ x{}; }}", "+x".repeat(long)),
+        format!("fn f() {{ x{}; }}", "()".repeat(long)),
+        format!("fn f() {{ {}x; }}", "x=".repeat(long)),
+        format!("fn f() {{ {}x; }}", "return ".repeat(long)),
+        format!("fn f() {{ g!({}x) }}", "x=".repeat(long)),
+        format!("fn f() {{ if a {{}} {} }}", "else if a {} ".repeat(long / 10)),
+        format!("type A = {}u8{};", "V<u8, ".repeat(long / 10), ">".repeat(long / 10)),
+    ] {
+        let report = lint(&text);
+        assert_eq!((report.files, report.notes.len()), (0, 1));
+        let message = &report.notes[0].message;
+        assert!(message.contains("an expression of more than"), "{message}");
+    }
+}
+
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
