@@ -165,9 +165,18 @@ pub(crate) fn save_report(snapshot: &Snapshot, path: &Path) -> Result<(), Error>
 #[cfg(feature = "export")]
 #[derive(Clone, Debug, Default)]
 struct Options {
-    rank: Rank,
+    /// `None` until told: formats have defaults of their own.
+    rank: Option<Rank>,
     own: Own,
     library: Library,
+}
+
+#[cfg(feature = "export")]
+impl Options {
+    /// What is measured, where the format has no default of its own.
+    fn rank(&self) -> Rank {
+        self.rank.unwrap_or_default()
+    }
 }
 
 /// A snapshot on its way into a file for another tool.
@@ -225,7 +234,7 @@ impl SnapshotDiff {
         DiffExport {
             diff: self,
             options: Options {
-                rank: Rank::Live,
+                rank: Some(Rank::Live),
                 ..Options::default()
             },
         }
@@ -246,7 +255,7 @@ impl Export<'_> {
     /// unless told otherwise.
     #[must_use]
     pub fn rank(mut self, rank: Rank) -> Self {
-        self.options.rank = rank;
+        self.options.rank = Some(rank);
         self
     }
 
@@ -288,7 +297,7 @@ impl Export<'_> {
     fn put(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         let snapshot = self.snapshot;
         let report = || {
-            let mut report = snapshot.report().rank(self.options.rank);
+            let mut report = snapshot.report().rank(self.options.rank());
             report.set_own(self.options.own.clone());
             report
         };
@@ -334,7 +343,7 @@ impl DiffExport<'_> {
     /// both sides.
     #[must_use]
     pub fn rank(mut self, rank: Rank) -> Self {
-        self.options.rank = rank;
+        self.options.rank = Some(rank);
         self
     }
 

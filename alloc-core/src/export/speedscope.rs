@@ -46,7 +46,7 @@ pub(super) fn write(snapshot: &Snapshot, options: &Options, out: &mut dyn Write)
             (sum > 0 || rank == Rank::Bytes).then_some((rank, profile))
         })
         .collect();
-    let active = profiles.iter().position(|(rank, _)| *rank == options.rank).unwrap_or(0);
+    let active = profiles.iter().position(|(rank, _)| *rank == options.rank()).unwrap_or(0);
     let frames: Vec<Value> = namer
         .names
         .names

@@ -121,6 +121,23 @@ fn heap_profiles_nest_and_sum_to_what_is_alive() {
 }
 
 #[test]
+fn heap_profiles_hold_the_figure_that_is_asked_for() {
+    let mut churn = snapshot();
+    churn.contexts[0].counters.total_bytes += 1000;
+    let sizes = |export: Export<'_>| {
+        let mut out = Vec::new();
+        export.write(Format::HeapProfile, &mut out).unwrap();
+        let profile: Value = serde_json::from_slice(&out).unwrap();
+        let samples = profile["samples"].as_array().unwrap().iter();
+        samples.map(|sample| sample["size"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(sizes(churn.export()), 132);
+    assert_eq!(sizes(churn.export().rank(Rank::Live)), 132);
+    assert_eq!(sizes(churn.export().rank(Rank::Bytes)), 1132);
+    assert_eq!(sizes(churn.export().rank(Rank::Allocations)), 5);
+}
+
+#[test]
 fn a_stack_of_any_depth_is_written() {
     let mut deep = snapshot();
     let frames: Vec<u32> = (0..20_000).map(|at| 1 + at % 3).collect();

@@ -144,7 +144,7 @@ fn page(report: &HtmlReport<'_>) -> String {
 
 fn data(report: &HtmlReport<'_>) -> Value {
     let snapshot = report.snapshot;
-    let mut sites = snapshot.report().rank(report.options.rank).top(MOST_SITES);
+    let mut sites = snapshot.report().rank(report.options.rank()).top(MOST_SITES);
     sites.set_own(report.options.own.clone());
     let findings = Findings::of(snapshot, &FindingOptions::default().own(report.options.own.clone()));
     let found: Vec<Value> = findings
