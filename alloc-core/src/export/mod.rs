@@ -3,7 +3,7 @@
 //! Called by the user through `Snapshot::export` and `SnapshotDiff::export`, and by `control` at exit. Read side: computed from a snapshot
 //! alone, here or elsewhere. Invariants: a file is complete or absent; the same snapshot gives the same bytes; nothing is in a file that is
 //! not in the snapshot, so a snapshot without names ([`Snapshot::without_names`]) gives files without names. Cost: linear in contexts and
-//! frames, and the memory of the finished file. Leaves out resolving: call [`Snapshot::resolve`] first. Formats, their features and what
+//! frames, and about the memory of the finished file at most. Leaves out resolving: call [`Snapshot::resolve`] first. Formats, their features and what
 //! each feature costs: `docs/reports.md`.
 #![forbid(unsafe_code)]
 

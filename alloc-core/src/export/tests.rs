@@ -138,6 +138,24 @@ fn heap_profiles_hold_the_figure_that_is_asked_for() {
 }
 
 #[test]
+fn speedscope_files_are_the_same_bytes_as_ever() {
+    let mut whole = snapshot();
+    whole.contexts[1].counters.live_bytes = 0;
+    let mut out = Vec::new();
+    let export = whole.export().rank(Rank::Live).library(Library::Whole);
+    export.write(Format::Speedscope, &mut out).unwrap();
+    let expected = include_str!("snapshots/speedscope.json").trim_end();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        expected.replace("VERSION", env!("CARGO_PKG_VERSION"))
+    );
+    // A figure that is zero everywhere has no profile, but one there must be.
+    let nothing: Value = serde_json::from_str(&text(Format::Speedscope, &fixture::empty())).unwrap();
+    assert_eq!(nothing["profiles"].as_array().unwrap().len(), 1);
+    assert_eq!(nothing["profiles"][0]["samples"], serde_json::json!([]));
+}
+
+#[test]
 fn a_stack_of_any_depth_is_written() {
     let mut deep = snapshot();
     let frames: Vec<u32> = (0..20_000).map(|at| 1 + at % 3).collect();
