@@ -207,6 +207,82 @@ fn nothing_of_the_program_is_left_without_names() {
 }
 
 #[test]
+fn only_paths_of_the_library_itself_stay_without_names() {
+    let mut crowd = snapshot();
+    let shim = "/home/me/library/secret-merger/src/main.rs";
+    let kept = [
+        (
+            "grow_one",
+            "/rustc/59807616e/library/alloc/src/raw_vec/mod.rs",
+            "/rustc/library/alloc/src/raw_vec/mod.rs",
+        ),
+        (
+            "grow_one",
+            "/rustc/library/alloc/src/raw_vec/mod.rs",
+            "/rustc/library/alloc/src/raw_vec/mod.rs",
+        ),
+        (
+            "insert",
+            "/home/me/r/hashbrown-0.15.2/src/map.rs",
+            "/rust/deps/hashbrown-0.15.2/src/map.rs",
+        ),
+        (
+            "lookup",
+            "/rust/deps/addr2line-0.25.1/src/lib.rs",
+            "/rust/deps/addr2line-0.25.1/src/lib.rs",
+        ),
+        (
+            "alloc",
+            "/home/me/library/x/alloc-core/src/record/gate.rs",
+            "alloc-core/src/record/gate.rs",
+        ),
+        (
+            "alloc",
+            "/home/me/.cargo/registry/src/i/alloc-core-0.1.0/src/gate.rs",
+            "alloc-core/src/gate.rs",
+        ),
+    ];
+    let hidden = [
+        ("__rust_alloc", shim),
+        ("__rustc::__rust_realloc", shim),
+        ("__rg_alloc", shim),
+        ("__rdl_dealloc", "/home/me/library/std/src/secret-merger/main.rs"),
+        ("secret_merge", "/home/rustc/library/secret-merger/src/main.rs"),
+        ("secret_merge", "/home/rustc/src/library/core/secret-merger.rs"),
+        ("secret_merge", "/home/me/rust/deps/secret-merger/src/main.rs"),
+        ("secret_merge", "/home/me/rust/deps/secret-merger-1.0/src/main.rs"),
+        ("secret_merge", "/home/me/hashbrown-0-secret-merger/src/main.rs"),
+        ("secret_merge", "/home/me/hashbrown-0.15.2/secret-merger/src/main.rs"),
+        ("secret_merge", "/home/me/hashbrown/src/secret-merger.rs"),
+    ];
+    let symbol = |function: &str, file: &str| Symbol {
+        function: function.to_owned(),
+        file: file.to_owned(),
+        line: 1,
+    };
+    let symbols = kept.iter().map(|&(function, file, _)| symbol(function, file));
+    crowd.frames[0].symbols = symbols
+        .chain(hidden.map(|(function, file)| symbol(function, file)))
+        .collect();
+    let without = crowd.without_names();
+    let left = &without.frames[0].symbols;
+    for (symbol, (function, _, file)) in left.iter().zip(kept) {
+        assert_eq!((symbol.function.as_str(), symbol.file.as_str()), (function, file));
+    }
+    for (symbol, (function, file)) in left[kept.len()..].iter().zip(hidden) {
+        assert_eq!(symbol.file, "", "{file}");
+        assert!(!symbol.function.contains("secret"), "{function} in {file}: {symbol:?}");
+    }
+    assert!(!without.to_json().unwrap().contains("secret"));
+    // Nothing is left to take away, and whose code it is has not changed.
+    assert_eq!(without.without_names().frames[0].symbols[..9], left[..9]);
+    let own = Own::default();
+    for (before, after) in crowd.frames[0].symbols.iter().zip(left) {
+        assert_eq!(own.origin(before), own.origin(after), "{before:?} {after:?}");
+    }
+}
+
+#[test]
 #[cfg(feature = "pprof")]
 fn profiles_are_the_same_bytes_each_time_and_decode() {
     use std::io::Read as _;
