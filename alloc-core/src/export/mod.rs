@@ -162,6 +162,12 @@ pub(crate) fn save_report(snapshot: &Snapshot, path: &Path) -> Result<(), Error>
     write_atomically(path, |out| out.write_all(text.as_bytes())).map_err(|error| Error::io("write", path, error))
 }
 
+/// The module that is the program itself; `None` when nothing of it is in the snapshot.
+fn program_of(snapshot: &Snapshot) -> Option<usize> {
+    let name = snapshot.process.executable.as_str();
+    snapshot.modules.iter().position(|module| module.file_name() == name)
+}
+
 #[cfg(feature = "export")]
 #[derive(Clone, Debug, Default)]
 struct Options {

@@ -13,7 +13,7 @@ use crate::symbolize::{Origin, Own, without_generics};
 
 impl Snapshot {
     /// A copy in which every name and path of the program is replaced by a number: `own::f12` in `src/file3.rs`, `scope 4`,
-    /// `module-1`. What is made of it (reports, exports, files) holds no names either.
+    /// `module-2`; the program is called `program`. What is made of it (reports, exports, files) holds no names either.
     ///
     /// Names of the standard library stay, without type parameters, so that collections can still be told apart; so do line numbers,
     /// offsets and build ids: with the binary at hand, [`resolve`](Self::resolve) of a copy without symbols names them again. The same name
@@ -51,6 +51,10 @@ fn without_names(snapshot: &Snapshot) -> Snapshot {
     hidden.process.executable = "program".to_owned();
     for (number, module) in (1..).zip(&mut hidden.modules) {
         module.path = format!("module-{number}");
+    }
+    if let Some(at) = super::program_of(snapshot) {
+        // So it can still be told which module the binary is, that somebody may have.
+        hidden.modules[at].path = "program".to_owned();
     }
     // Whose code a frame is in is told by its path; the replacement keeps that much.
     let own = Own::default();

@@ -284,6 +284,33 @@ fn only_paths_of_the_library_itself_stay_without_names() {
 
 #[test]
 #[cfg(feature = "pprof")]
+fn the_first_mapping_is_the_program() {
+    use crate::export::pprof::profile;
+
+    let mut plugin = snapshot();
+    plugin
+        .modules
+        .insert(0, fixture::module("/lib/libplugin.so", "cd02", 0x9_0000));
+    for frame in &mut plugin.frames {
+        frame.module = Some(1);
+    }
+    plugin.frames[4].module = Some(0);
+    let path_of = |snapshot: &Snapshot, which: fn(&pprof::Profile) -> u64| {
+        let profile = profile(snapshot, &Options::default());
+        let id = which(&profile);
+        let mapping = profile.mapping.iter().find(|mapping| mapping.id == id).unwrap();
+        profile.string_table[mapping.filename as usize].clone()
+    };
+    assert_eq!(path_of(&plugin, |profile| profile.mapping[0].id), "/bin/app");
+    assert_eq!(path_of(&plugin, |profile| profile.location[0].mapping_id), "/bin/app");
+    // Without names, too: who has the binary can name the addresses.
+    let hidden = plugin.without_names();
+    assert_eq!(path_of(&hidden, |profile| profile.mapping[0].id), "program");
+    assert_eq!(path_of(&hidden, |profile| profile.location[0].mapping_id), "program");
+}
+
+#[test]
+#[cfg(feature = "pprof")]
 fn profiles_are_the_same_bytes_each_time_and_decode() {
     use std::io::Read as _;
 
