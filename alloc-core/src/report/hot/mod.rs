@@ -5,6 +5,7 @@
 
 mod text;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
@@ -42,6 +43,31 @@ pub(super) struct Table<'a> {
     /// Sum of the rows' weights.
     pub(super) whole: u64,
     parents: Vec<Option<usize>>,
+    nesting: Vec<Nesting>,
+}
+
+/// Names at either end of a path of scopes. What is between them is left out of longer ones: else a chain of scopes would take the square of its
+/// length.
+const PATH_END: usize = 16;
+
+/// Where a scope is in the tree.
+#[derive(Clone, Copy, Default)]
+struct Nesting {
+    /// Scopes that it is inside of, the root left out and itself counted.
+    depth: usize,
+    /// Of these the one at depth [`PATH_END`], or itself.
+    outer: usize,
+}
+
+fn nesting(parents: &[Option<usize>]) -> Vec<Nesting> {
+    let mut all: Vec<Nesting> = Vec::with_capacity(parents.len());
+    for (at, parent) in parents.iter().enumerate() {
+        let around = parent.map(|parent| all[parent]).unwrap_or_default();
+        let depth = if at == 0 { 0 } else { around.depth + 1 };
+        let outer = if depth > PATH_END { around.outer } else { at };
+        all.push(Nesting { depth, outer });
+    }
+    all
 }
 
 pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
@@ -126,17 +152,28 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         folder,
         rows,
         whole,
+        nesting: nesting(&parents),
         parents,
     }
 }
 
 impl Table<'_> {
-    fn scope_path<'s>(&self, snapshot: &'s Snapshot, scope: usize) -> Vec<&'s str> {
-        let up = std::iter::successors(Some(scope), |&at| self.parents.get(at).copied().flatten());
-        let mut names: Vec<&str> = up
-            .filter(|&at| at > 0)
-            .filter_map(|at| Some(snapshot.scopes.get(at)?.name.as_str()))
-            .collect();
+    /// Names of a scope and of those around it, outermost first; of a path that is too long its ends, and between them how many are left out.
+    fn scope_path<'s>(&self, snapshot: &'s Snapshot, scope: usize) -> Vec<Cow<'s, str>> {
+        let up = |from: usize| {
+            std::iter::successors(Some(from), |&at| self.parents.get(at).copied().flatten())
+                .take_while(|&at| at > 0)
+                .filter_map(|at| Some(Cow::Borrowed(snapshot.scopes.get(at)?.name.as_str())))
+        };
+        let Nesting { depth, outer } = self.nesting.get(scope).copied().unwrap_or_default();
+        let mut names: Vec<_>;
+        if depth <= 2 * PATH_END {
+            names = up(scope).collect();
+        } else {
+            names = up(scope).take(PATH_END).collect();
+            names.push(Cow::Owned(format!("({} more)", depth - 2 * PATH_END)));
+            names.extend(up(outer));
+        }
         names.reverse();
         names
     }
