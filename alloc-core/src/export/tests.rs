@@ -349,6 +349,50 @@ fn no_text_of_the_program_can_end_the_script() {
     assert!(page.contains("\\u003c/script>"));
 }
 
+/// The data of a page.
+#[cfg(feature = "html")]
+fn data_of(report: &HtmlReport<'_>) -> Value {
+    let page = report.to_html();
+    let (_, data) = page.split_once("id=\"data\">").unwrap();
+    serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+#[cfg(feature = "html")]
+fn the_page_holds_the_heaviest_sites_by_every_figure() {
+    // 1300 sites that only churn; one was granted less than any of them and holds all that is alive, another holds the most blocks.
+    let mut crowd = fixture::empty();
+    crowd.modules.push(fixture::module("/bin/app", "ab01", 0x1000));
+    for at in 0..1302 {
+        crowd
+            .frames
+            .push(fixture::frame(0, u64::from(at) + 1, "shop::work", at + 1));
+        crowd.contexts.push(fixture::context(1, Some(at), 0));
+    }
+    crowd.stacks = fixture::stacks((0..1302).map(|at| [at]));
+    for (at, context) in (0..).zip(&mut crowd.contexts) {
+        let c = &mut context.counters;
+        (c.total_bytes, c.live_blocks) = (10_000_000 + at, 0);
+    }
+    let holder = &mut crowd.contexts[1300].counters;
+    (holder.total_bytes, holder.live_bytes, holder.live_blocks) = (1 << 20, 1 << 20, 1);
+    let many = &mut crowd.contexts[1301].counters;
+    (many.total_bytes, many.live_blocks) = (2, 1000);
+    crowd.totals.live_bytes = 1 << 20;
+    let data = data_of(&crowd.html());
+    let sites = data["report"]["sites"].as_array().unwrap();
+    let lines: Vec<u64> = sites.iter().map(|site| site["line"].as_u64().unwrap()).collect();
+    assert!(lines.contains(&1301) && lines.contains(&1302), "{lines:?}");
+    assert_eq!(data["report"]["site_count"], 1302);
+    // What is left out is the light end, and ranks are those among all.
+    assert!(sites.len() < 1302 && lines[..500].iter().rev().copied().eq(801..=1300));
+    let rank = |line| &sites[lines.iter().position(|at| *at == line).unwrap()]["rank"];
+    assert_eq!(
+        (rank(1300), rank(1301), rank(1302)),
+        (&1.into(), &1301.into(), &1302.into())
+    );
+}
+
 #[test]
 #[cfg(feature = "flamegraph")]
 fn a_graph_of_nothing_is_a_picture_that_says_so() {

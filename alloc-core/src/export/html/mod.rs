@@ -18,7 +18,8 @@ use crate::model::{Error, Snapshot, SnapshotDiff, write_atomically};
 use crate::report::stacks::{Namer, Tree, of_contexts};
 use crate::report::{Rank, lifetime_classes, size_classes};
 
-/// Sites that the page holds, heaviest first. LIMIT: lighter ones are counted, and are in the JSON report.
+/// Sites that the page holds by each figure it can sort them by, heaviest first. LIMIT: others are counted; `Report::top` and `to_json` have
+/// as many as they are asked for.
 const MOST_SITES: usize = 500;
 /// Part of the whole below which a branch of the flame graph is left out, in every figure.
 const LEAST_SHARE: u64 = 10_000;
@@ -163,7 +164,9 @@ fn data(report: &HtmlReport<'_>) -> Value {
         .collect();
     json!({
         "exporter": concat!("allocscope ", env!("CARGO_PKG_VERSION")),
-        "report": sites.to_json(),
+        "report": sites.to_json_by_each_figure(),
+        "most_sites": MOST_SITES,
+        "temporary_bytes": Rank::Temporary.weights(snapshot).into_iter().fold(0, u64::saturating_add),
         "flame": flame(snapshot, &report.options),
         "series": series(report),
         "findings": found,

@@ -122,12 +122,11 @@ page('summary', 'Summary', () => {
     card('Freed', bytes(totals.freed_bytes), counted(totals.total_frees, 'free')),
     card('Copied', bytes(totals.copied_bytes), counted(totals.total_reallocations, 'reallocation')),
     card('Rebuilds', count(data.findings.length), 'findings'))];
-  const temporary = report.sites.reduce((sum, site) => sum + site.temporary_bytes, 0);
   for (const [title, figure, whole, format] of [
     ['Most bytes granted', site => site.counters.total_bytes, totals.total_bytes, bytes],
     ['Most bytes alive', site => site.counters.live_bytes, totals.live_bytes, bytes],
     ['Most bytes at the peak', site => site.counters.bytes_at_peak, totals.bytes_at_peak, bytes],
-    ['Most bytes in short-lived blocks, estimated', site => site.temporary_bytes, temporary, bytes],
+    ['Most bytes in short-lived blocks, estimated', site => site.temporary_bytes, data.temporary_bytes, bytes],
     ['Most allocations', site => site.counters.total_allocations, totals.total_allocations, count]]) {
     const top = [...report.sites].sort((a, b) => figure(b) - figure(a)).slice(0, 5).filter(site => figure(site) > 0);
     if (top.length) parts.push(make('h2', {}, title), bars(top.map(site => [titleOf(site), figure(site), format(figure(site)) + ', ' + percent(figure(site) / (whole || 1))])));
@@ -141,7 +140,7 @@ page('summary', 'Summary', () => {
 
 page('sites', 'Sites', () => [
   make('p', { class: 'faint' }, 'A site is a line of your own code with the collection that it builds. Temporary: in blocks freed before eight more allocations, estimated. Select a row for its call stack.' +
-    (report.site_count > report.sites.length ? ' The ' + count(report.sites.length) + ' heaviest of ' + count(report.site_count) + '.' : '')),
+    (report.site_count > report.sites.length ? ' This page holds ' + count(report.sites.length) + ' of ' + count(report.site_count) + ' sites: the ' + count(data.most_sites) + ' heaviest by each column.' : '')),
   table('sites', [
     { title: 'Site', text: true, value: titleOf },
     { title: 'Bytes', first: true, value: site => site.counters.total_bytes, show: bytes },
@@ -296,6 +295,9 @@ if (data.diff) page('difference', 'Difference', () => {
     // What is retained, or was for a while, is an amount; the others are changes.
     const change = view !== 'retained' && view !== 'churn';
     parts.push(make('h2', {}, meanings[view] || view));
+    if (sites.length === data.most_sites && diff.site_count > sites.length) {
+      parts.push(make('p', { class: 'faint' }, 'This page holds the ' + count(sites.length) + ' heaviest of them; ' + count(diff.site_count) + ' sites changed in all.'));
+    }
     if (!sites.length) { parts.push(make('p', { class: 'faint' }, 'none')); continue; }
     parts.push(table(view, [
       { title: 'Site', text: true, value: titleOf },

@@ -6,6 +6,8 @@
 mod text;
 
 use std::borrow::Cow;
+#[cfg(feature = "html")]
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
@@ -177,6 +179,30 @@ impl Table<'_> {
         names.reverse();
         names
     }
+
+    /// The places of the heaviest sites, `most` by each figure that a reader may sort them by, in the order of the rows.
+    #[cfg(feature = "html")]
+    fn heaviest_by_each(&self, most: usize) -> Vec<usize> {
+        let figures: [fn(&Row) -> u64; 7] = [
+            |row| row.counters.total_bytes,
+            |row| row.counters.total_allocations,
+            |row| row.counters.live_bytes,
+            |row| row.counters.live_blocks,
+            |row| row.counters.bytes_at_peak,
+            |row| row.counters.copied_bytes,
+            |row| row.temporary,
+        ];
+        let mut chosen = vec![false; self.rows.len()];
+        for figure in figures {
+            let mut order: Vec<usize> = (0..self.rows.len()).collect();
+            // Stable: of what weighs the same, what the report ranks first.
+            order.sort_by_key(|&at| Reverse(figure(&self.rows[at])));
+            for at in order.into_iter().take(most) {
+                chosen[at] = true;
+            }
+        }
+        (0..self.rows.len()).filter(|&at| chosen[at]).collect()
+    }
 }
 
 fn notes(snapshot: &Snapshot, table: &Table<'_>) -> Vec<String> {
@@ -191,13 +217,29 @@ fn notes(snapshot: &Snapshot, table: &Table<'_>) -> Vec<String> {
     notes
 }
 
+#[cfg(feature = "html")]
+impl Report<'_> {
+    /// The JSON with the `top` heaviest sites by each figure instead of those by one: for a page that sorts them by any.
+    pub(crate) fn to_json_by_each_figure(&self) -> Value {
+        let table = table(self);
+        let sites = table.heaviest_by_each(self.options.top);
+        json_of(self, &table, sites)
+    }
+}
+
 pub(super) fn json(report: &Report<'_>) -> Value {
-    let snapshot = report.snapshot;
     let table = table(report);
+    let sites = 0..table.rows.len().min(report.options.top);
+    json_of(report, &table, sites)
+}
+
+fn json_of(report: &Report<'_>, table: &Table<'_>, sites: impl IntoIterator<Item = usize>) -> Value {
+    let snapshot = report.snapshot;
     let whole = table.whole;
-    let sites: Vec<Value> = (1..)
-        .zip(table.rows.iter().take(report.options.top))
-        .map(|(rank, row): (usize, _)| {
+    let sites: Vec<Value> = sites
+        .into_iter()
+        .map(|at| {
+            let (rank, row) = (at + 1, &table.rows[at]);
             let line = &table.folder.lines()[row.line];
             let stack = row.stack.and_then(|stack| snapshot.stacks.get(stack));
             let scopes: Vec<Value> = row
@@ -273,6 +315,6 @@ pub(super) fn json(report: &Report<'_>) -> Value {
         "sites": sites,
         "scopes": scopes,
         "tracker": snapshot.tracker,
-        "notes": notes(snapshot, &table),
+        "notes": notes(snapshot, table),
     })
 }
