@@ -394,6 +394,21 @@ fn the_page_holds_the_heaviest_sites_by_every_figure() {
 }
 
 #[test]
+#[cfg(feature = "html")]
+fn the_page_knows_what_is_unknown_after_time_in_off() {
+    let mut first = snapshot();
+    first.totals.live_bytes = 132;
+    let mut last = first.clone();
+    (last.epoch, last.was_off) = (2, true);
+    let earlier = [first.clone()];
+    let data = data_of(&last.html().before(&first).series(&earlier));
+    assert_eq!(data["series"][0]["live_bytes"], 132);
+    assert_eq!(data["series"][1]["live_bytes"], Value::Null);
+    assert_eq!(data["series"][1]["live_blocks"], Value::Null);
+    assert_eq!(data["live_of_diff"], serde_json::json!([132, null]));
+}
+
+#[test]
 #[cfg(feature = "flamegraph")]
 fn a_graph_of_nothing_is_a_picture_that_says_so() {
     let graph = text(Format::FlameGraph, &fixture::empty());

@@ -148,6 +148,55 @@ fn the_report_loads_sorts_filters_and_draws() {
 }
 
 #[test]
+fn a_page_of_what_is_unknown_says_so() {
+    let files = Files::of(env!("CARGO_BIN_EXE_exporter"), env!("CARGO_TARGET_TMPDIR"));
+    let load = |name: &str, change: fn(&mut Value)| {
+        let mut value: Value = serde_json::from_str(&files.text(name)).unwrap();
+        change(&mut value);
+        Snapshot::from_json(&value.to_string()).unwrap()
+    };
+    // No date is that late, and after time in `off` nobody knows what is alive.
+    let first = load("first.json", |_| {});
+    let last = load("second.json", |value| {
+        value["taken_at_unix_ms"] = u64::MAX.into();
+        value["was_off"] = true.into();
+    });
+    let page = last
+        .html()
+        .before(&first)
+        .series(std::slice::from_ref(&first))
+        .to_html();
+    std::fs::write(files.path("unknown.html"), page).unwrap();
+    let Some(mut browser) = Browser::start(files.directory()) else {
+        return;
+    };
+    browser.open(&files.path("unknown.html"));
+    let subtitle = browser.text("document.getElementById('subtitle').textContent");
+    assert!(subtitle.contains(", at an unknown time, allocscope "), "{subtitle}");
+    let card = browser.text("document.querySelector('.card').textContent");
+    assert_eq!(card, "Live nowunknowntracking was off for a time");
+    let summary = browser.text("document.querySelector('main').innerText");
+    assert!(
+        summary.contains("Most bytes alive") && !summary.contains("NaN"),
+        "{summary}"
+    );
+
+    go(&mut browser, "timeline");
+    assert_eq!(column(&mut browser, 1)[0], "unknown");
+    assert_ne!(column(&mut browser, 1)[1], "unknown");
+    assert_eq!(browser.value("document.querySelectorAll('svg.chart circle').length"), 1);
+    let line = browser.text("document.querySelector('path.live').getAttribute('d')");
+    assert!(line.starts_with('M') && !line.contains(['L', 'N']), "{line}");
+    // Unknown sorts below everything that is known.
+    browser.value("document.querySelectorAll('main th button')[1].click(); 0");
+    assert_eq!(column(&mut browser, 1)[1], "unknown");
+    go(&mut browser, "difference");
+    let difference = browser.text("document.querySelector('main').innerText");
+    assert_eq!(difference.matches("unknown alive").count(), 1, "{difference}");
+    assert_eq!(browser.errors, Vec::<String>::new());
+}
+
+#[test]
 fn a_page_of_many_sites_shows_the_holder_and_says_what_it_leaves_out() {
     let files = Files::of(env!("CARGO_BIN_EXE_exporter"), env!("CARGO_TARGET_TMPDIR"));
     let mut value: Value = serde_json::from_str(&files.text("second.json")).unwrap();

@@ -179,6 +179,8 @@ fn data(report: &HtmlReport<'_>) -> Value {
             changes.set_own(report.options.own.clone());
             changes.to_json()
         }),
+        // A side of a difference does not say whether it is known.
+        "live_of_diff": report.before.map(|before| [before.live_bytes(), snapshot.live_bytes()]),
     })
 }
 
@@ -201,8 +203,8 @@ fn series(report: &HtmlReport<'_>) -> Vec<Value> {
         json!({
             "uptime_ms": snapshot.uptime_ms,
             "taken_at_unix_ms": snapshot.taken_at_unix_ms,
-            "live_bytes": snapshot.totals.live_bytes,
-            "live_blocks": snapshot.totals.live_blocks,
+            "live_bytes": snapshot.live_bytes(),
+            "live_blocks": snapshot.live_blocks(),
             "total_bytes": snapshot.totals.total_bytes,
             "total_allocations": snapshot.totals.total_allocations,
             "peak_bytes": snapshot.peak_bytes,
