@@ -31,7 +31,7 @@ pub(super) fn lines(snapshot: &Snapshot, options: &Options) -> BTreeMap<String, 
     let mut namer = Namer::of_snapshot(snapshot, &options.own, options.library);
     let stacks = of_contexts(&mut namer, snapshot);
     let mut lines = BTreeMap::new();
-    for (value, stack) in options.rank.weights(snapshot).into_iter().zip(stacks) {
+    for (value, stack) in options.rank().weights(snapshot).into_iter().zip(stacks) {
         if value > 0 {
             let sum: &mut u64 = lines.entry(joined(&namer, &stack)).or_default();
             *sum = sum.saturating_add(value);
@@ -50,7 +50,7 @@ pub(super) fn diff_lines(diff: &SnapshotDiff, options: &Options) -> BTreeMap<Str
             None => namer.scope(crate::ids::ScopeNodeId(0)),
         };
         let sum: &mut i64 = lines.entry(joined(&namer, &stack)).or_default();
-        *sum = sum.saturating_add(change_of(options.rank, &site.change));
+        *sum = sum.saturating_add(change_of(options.rank(), &site.change));
     }
     lines.retain(|_, change| *change != 0);
     lines

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Write};
 
+use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use super::{Library, Options};
@@ -15,6 +16,33 @@ use crate::model::{Counters, Snapshot, add_counters};
 use crate::report::stacks::{Namer, of_contexts};
 
 const UNKNOWN: &str = "Max is a lower bound, blocks at t-gmax are estimated, lifetimes and the time of t-gmax are not recorded (shown as 0 and t-end)";
+
+/// Fields are in the order of their names: it is the one that files have always had.
+#[derive(Serialize)]
+struct File<'a> {
+    #[serde(rename = "Mtu")]
+    mega_time_unit: &'static str,
+    bkacc: bool,
+    bklt: bool,
+    cmd: &'a str,
+    #[serde(rename = "dhatFileVersion")]
+    version: u32,
+    ftbl: &'a [String],
+    mode: String,
+    pid: u32,
+    #[serde(serialize_with = "points_of")]
+    pps: &'a BTreeMap<Vec<usize>, Counters>,
+    te: u64,
+    tg: u64,
+    tu: &'static str,
+    tuth: u32,
+    verb: &'static str,
+}
+
+/// One point at a time: all of them as values would be many times the file.
+fn points_of<S: Serializer>(points: &BTreeMap<Vec<usize>, Counters>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(points.iter().map(|(frames, counters)| point(frames, counters)))
+}
 
 pub(super) fn write(snapshot: &Snapshot, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     let mut namer = Namer::of_snapshot(snapshot, &options.own, Library::Whole);
@@ -41,28 +69,25 @@ pub(super) fn write(snapshot: &Snapshot, options: &Options, out: &mut dyn Write)
         add_counters(points.entry(frames.collect()).or_default(), &context.counters);
     }
 
-    let points: Vec<Value> = points
-        .iter()
-        .map(|(frames, counters)| point(frames, counters))
-        .collect();
-    let head = json!({
-        "dhatFileVersion": 2,
-        "mode": format!("allocscope, mode {}. {UNKNOWN}", snapshot.mode),
-        "verb": "Allocated",
-        "bklt": true,
-        "bkacc": false,
+    let end = snapshot.uptime_ms.saturating_mul(1000);
+    let file = File {
         // The viewer takes a second for a million time units.
-        "tu": "\u{b5}s",
-        "Mtu": "s",
-        "tuth": 500,
-        "cmd": snapshot.process.executable,
-        "pid": snapshot.process.pid,
-        "tg": snapshot.uptime_ms.saturating_mul(1000),
-        "te": snapshot.uptime_ms.saturating_mul(1000),
-        "pps": points,
-        "ftbl": table,
-    });
-    serde_json::to_writer(out, &head).map_err(io::Error::from)
+        mega_time_unit: "s",
+        bkacc: false,
+        bklt: true,
+        cmd: &snapshot.process.executable,
+        version: 2,
+        ftbl: &table,
+        mode: format!("allocscope, mode {}. {UNKNOWN}", snapshot.mode),
+        pid: snapshot.process.pid,
+        pps: &points,
+        te: end,
+        tg: end,
+        tu: "\u{b5}s",
+        tuth: 500,
+        verb: "Allocated",
+    };
+    serde_json::to_writer(out, &file).map_err(io::Error::from)
 }
 
 fn point(frames: &[usize], counters: &Counters) -> Value {

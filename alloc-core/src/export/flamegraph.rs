@@ -20,11 +20,11 @@ pub(super) fn write(snapshot: &Snapshot, options: &Options, out: &mut dyn Write)
         title: format!(
             "{}: {} by call stack, {} after start",
             snapshot.process.executable,
-            options.rank.title(),
+            options.rank().title(),
             duration(snapshot.uptime_ms)
         ),
         subtitle: None,
-        unit: unit(options.rank),
+        unit: unit(options.rank()),
         lines: lines.map(|(stack, value)| format!("{stack} {value}")).collect(),
     };
     picture.write(out)
@@ -32,7 +32,7 @@ pub(super) fn write(snapshot: &Snapshot, options: &Options, out: &mut dyn Write)
 
 pub(super) fn write_diff(diff: &SnapshotDiff, options: &Options, out: &mut dyn Write) -> io::Result<()> {
     let (before, after) = sides(diff);
-    let what = match options.rank {
+    let what = match options.rank() {
         Rank::Allocations => "allocations",
         Rank::Bytes => "bytes granted",
         Rank::Copied => "bytes copied",
@@ -47,7 +47,7 @@ pub(super) fn write_diff(diff: &SnapshotDiff, options: &Options, out: &mut dyn W
         subtitle: Some(format!(
             "before: {before}; after: {after}. As wide as the change, and coloured where the stacks end."
         )),
-        unit: unit(options.rank),
+        unit: unit(options.rank()),
         lines: lines.collect(),
     };
     picture.write(out)

@@ -14,10 +14,7 @@ use crate::report::Rank;
 use crate::report::stacks::{Name, Namer, Tree, of_contexts};
 
 pub(super) fn write(snapshot: &Snapshot, options: &Options, out: &mut dyn Write) -> io::Result<()> {
-    let rank = match options.rank {
-        Rank::Bytes => Rank::Live,
-        other => other,
-    };
+    let rank = options.rank.unwrap_or(Rank::Live);
     let mut namer = Namer::of_snapshot(snapshot, &options.own, options.library);
     let stacks = of_contexts(&mut namer, snapshot);
     let mut tree: Tree<1> = Tree::new();

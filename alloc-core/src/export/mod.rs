@@ -3,7 +3,7 @@
 //! Called by the user through `Snapshot::export` and `SnapshotDiff::export`, and by `control` at exit. Read side: computed from a snapshot
 //! alone, here or elsewhere. Invariants: a file is complete or absent; the same snapshot gives the same bytes; nothing is in a file that is
 //! not in the snapshot, so a snapshot without names ([`Snapshot::without_names`]) gives files without names. Cost: linear in contexts and
-//! frames, and the memory of the finished file. Leaves out resolving: call [`Snapshot::resolve`] first. Formats, their features and what
+//! frames, and about the memory of the finished file at most. Leaves out resolving: call [`Snapshot::resolve`] first. Formats, their features and what
 //! each feature costs: `docs/reports.md`.
 #![forbid(unsafe_code)]
 
@@ -167,12 +167,27 @@ pub(crate) fn save_report(report: &Report<'_>, rank: Option<Rank>, path: &Path) 
     write_atomically(path, |out| out.write_all(text.as_bytes())).map_err(|error| Error::io("write", path, error))
 }
 
+/// The module that is the program itself; `None` when nothing of it is in the snapshot.
+fn program_of(snapshot: &Snapshot) -> Option<usize> {
+    let name = snapshot.process.executable.as_str();
+    snapshot.modules.iter().position(|module| module.file_name() == name)
+}
+
 #[cfg(feature = "export")]
 #[derive(Clone, Debug, Default)]
 struct Options {
-    rank: Rank,
+    /// `None` until told: formats have defaults of their own.
+    rank: Option<Rank>,
     own: Own,
     library: Library,
+}
+
+#[cfg(feature = "export")]
+impl Options {
+    /// What is measured, where the format has no default of its own.
+    fn rank(&self) -> Rank {
+        self.rank.unwrap_or_default()
+    }
 }
 
 /// A snapshot on its way into a file for another tool.
@@ -230,7 +245,7 @@ impl SnapshotDiff {
         DiffExport {
             diff: self,
             options: Options {
-                rank: Rank::Live,
+                rank: Some(Rank::Live),
                 ..Options::default()
             },
         }
@@ -251,7 +266,7 @@ impl Export<'_> {
     /// unless told otherwise.
     #[must_use]
     pub fn rank(mut self, rank: Rank) -> Self {
-        self.options.rank = rank;
+        self.options.rank = Some(rank);
         self
     }
 
@@ -293,7 +308,7 @@ impl Export<'_> {
     fn put(&self, format: Format, out: &mut dyn Write) -> io::Result<()> {
         let snapshot = self.snapshot;
         let report = || {
-            let mut report = snapshot.report().rank(self.options.rank);
+            let mut report = snapshot.report().rank(self.options.rank());
             report.set_own(self.options.own.clone());
             report
         };
@@ -339,7 +354,7 @@ impl DiffExport<'_> {
     /// both sides.
     #[must_use]
     pub fn rank(mut self, rank: Rank) -> Self {
-        self.options.rank = rank;
+        self.options.rank = Some(rank);
         self
     }
 

@@ -255,7 +255,7 @@ impl<'a> Builder<'a> {
         at
     }
 
-    /// One mapping for each module. Tools take the first for the program itself.
+    /// One mapping for each module. Tools take the first for the program itself: that comes first, whatever module comes first in the snapshot.
     fn mappings(&mut self) {
         let snapshot = self.snapshot;
         let mut limits = vec![0_u64; snapshot.modules.len()];
@@ -299,6 +299,9 @@ impl<'a> Builder<'a> {
                 has_line_numbers: has_functions && has_filenames,
                 has_inline_frames: has_functions && has_inline_frames,
             });
+        }
+        if let Some(program) = super::program_of(snapshot) {
+            self.profile.mapping[..=program].rotate_right(1);
         }
     }
 

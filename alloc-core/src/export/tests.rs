@@ -121,6 +121,41 @@ fn heap_profiles_nest_and_sum_to_what_is_alive() {
 }
 
 #[test]
+fn heap_profiles_hold_the_figure_that_is_asked_for() {
+    let mut churn = snapshot();
+    churn.contexts[0].counters.total_bytes += 1000;
+    let sizes = |export: Export<'_>| {
+        let mut out = Vec::new();
+        export.write(Format::HeapProfile, &mut out).unwrap();
+        let profile: Value = serde_json::from_slice(&out).unwrap();
+        let samples = profile["samples"].as_array().unwrap().iter();
+        samples.map(|sample| sample["size"].as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(sizes(churn.export()), 132);
+    assert_eq!(sizes(churn.export().rank(Rank::Live)), 132);
+    assert_eq!(sizes(churn.export().rank(Rank::Bytes)), 1132);
+    assert_eq!(sizes(churn.export().rank(Rank::Allocations)), 5);
+}
+
+#[test]
+fn speedscope_files_are_the_same_bytes_as_ever() {
+    let mut whole = snapshot();
+    whole.contexts[1].counters.live_bytes = 0;
+    let mut out = Vec::new();
+    let export = whole.export().rank(Rank::Live).library(Library::Whole);
+    export.write(Format::Speedscope, &mut out).unwrap();
+    let expected = include_str!("snapshots/speedscope.json").trim_end();
+    assert_eq!(
+        String::from_utf8(out).unwrap(),
+        expected.replace("VERSION", env!("CARGO_PKG_VERSION"))
+    );
+    // A figure that is zero everywhere has no profile, but one there must be.
+    let nothing: Value = serde_json::from_str(&text(Format::Speedscope, &fixture::empty())).unwrap();
+    assert_eq!(nothing["profiles"].as_array().unwrap().len(), 1);
+    assert_eq!(nothing["profiles"][0]["samples"], serde_json::json!([]));
+}
+
+#[test]
 fn a_stack_of_any_depth_is_written() {
     let mut deep = snapshot();
     let frames: Vec<u32> = (0..20_000).map(|at| 1 + at % 3).collect();
@@ -172,6 +207,109 @@ fn nothing_of_the_program_is_left_without_names() {
 }
 
 #[test]
+fn only_paths_of_the_library_itself_stay_without_names() {
+    let mut crowd = snapshot();
+    let shim = "/home/me/library/secret-merger/src/main.rs";
+    let kept = [
+        (
+            "grow_one",
+            "/rustc/59807616e/library/alloc/src/raw_vec/mod.rs",
+            "/rustc/library/alloc/src/raw_vec/mod.rs",
+        ),
+        (
+            "grow_one",
+            "/rustc/library/alloc/src/raw_vec/mod.rs",
+            "/rustc/library/alloc/src/raw_vec/mod.rs",
+        ),
+        (
+            "insert",
+            "/home/me/r/hashbrown-0.15.2/src/map.rs",
+            "/rust/deps/hashbrown-0.15.2/src/map.rs",
+        ),
+        (
+            "lookup",
+            "/rust/deps/addr2line-0.25.1/src/lib.rs",
+            "/rust/deps/addr2line-0.25.1/src/lib.rs",
+        ),
+        (
+            "alloc",
+            "/home/me/library/x/alloc-core/src/record/gate.rs",
+            "alloc-core/src/record/gate.rs",
+        ),
+        (
+            "alloc",
+            "/home/me/.cargo/registry/src/i/alloc-core-0.1.0/src/gate.rs",
+            "alloc-core/src/gate.rs",
+        ),
+    ];
+    let hidden = [
+        ("__rust_alloc", shim),
+        ("__rustc::__rust_realloc", shim),
+        ("__rg_alloc", shim),
+        ("__rdl_dealloc", "/home/me/library/std/src/secret-merger/main.rs"),
+        ("secret_merge", "/home/rustc/library/secret-merger/src/main.rs"),
+        ("secret_merge", "/home/rustc/src/library/core/secret-merger.rs"),
+        ("secret_merge", "/home/me/rust/deps/secret-merger/src/main.rs"),
+        ("secret_merge", "/home/me/rust/deps/secret-merger-1.0/src/main.rs"),
+        ("secret_merge", "/home/me/hashbrown-0-secret-merger/src/main.rs"),
+        ("secret_merge", "/home/me/hashbrown-0.15.2/secret-merger/src/main.rs"),
+        ("secret_merge", "/home/me/hashbrown/src/secret-merger.rs"),
+    ];
+    let symbol = |function: &str, file: &str| Symbol {
+        function: function.to_owned(),
+        file: file.to_owned(),
+        line: 1,
+    };
+    let symbols = kept.iter().map(|&(function, file, _)| symbol(function, file));
+    crowd.frames[0].symbols = symbols
+        .chain(hidden.map(|(function, file)| symbol(function, file)))
+        .collect();
+    let without = crowd.without_names();
+    let left = &without.frames[0].symbols;
+    for (symbol, (function, _, file)) in left.iter().zip(kept) {
+        assert_eq!((symbol.function.as_str(), symbol.file.as_str()), (function, file));
+    }
+    for (symbol, (function, file)) in left[kept.len()..].iter().zip(hidden) {
+        assert_eq!(symbol.file, "", "{file}");
+        assert!(!symbol.function.contains("secret"), "{function} in {file}: {symbol:?}");
+    }
+    assert!(!without.to_json().unwrap().contains("secret"));
+    // Nothing is left to take away, and whose code it is has not changed.
+    assert_eq!(without.without_names().frames[0].symbols[..9], left[..9]);
+    let own = Own::default();
+    for (before, after) in crowd.frames[0].symbols.iter().zip(left) {
+        assert_eq!(own.origin(before), own.origin(after), "{before:?} {after:?}");
+    }
+}
+
+#[test]
+#[cfg(feature = "pprof")]
+fn the_first_mapping_is_the_program() {
+    use crate::export::pprof::profile;
+
+    let mut plugin = snapshot();
+    plugin
+        .modules
+        .insert(0, fixture::module("/lib/libplugin.so", "cd02", 0x9_0000));
+    for frame in &mut plugin.frames {
+        frame.module = Some(1);
+    }
+    plugin.frames[4].module = Some(0);
+    let path_of = |snapshot: &Snapshot, which: fn(&pprof::Profile) -> u64| {
+        let profile = profile(snapshot, &Options::default());
+        let id = which(&profile);
+        let mapping = profile.mapping.iter().find(|mapping| mapping.id == id).unwrap();
+        profile.string_table[mapping.filename as usize].clone()
+    };
+    assert_eq!(path_of(&plugin, |profile| profile.mapping[0].id), "/bin/app");
+    assert_eq!(path_of(&plugin, |profile| profile.location[0].mapping_id), "/bin/app");
+    // Without names, too: who has the binary can name the addresses.
+    let hidden = plugin.without_names();
+    assert_eq!(path_of(&hidden, |profile| profile.mapping[0].id), "program");
+    assert_eq!(path_of(&hidden, |profile| profile.location[0].mapping_id), "program");
+}
+
+#[test]
 #[cfg(feature = "pprof")]
 fn profiles_are_the_same_bytes_each_time_and_decode() {
     use std::io::Read as _;
@@ -209,6 +347,65 @@ fn no_text_of_the_program_can_end_the_script() {
     assert_eq!(page.matches("</script>").count(), 2);
     assert!(!page.contains("<img"));
     assert!(page.contains("\\u003c/script>"));
+}
+
+/// The data of a page.
+#[cfg(feature = "html")]
+fn data_of(report: &HtmlReport<'_>) -> Value {
+    let page = report.to_html();
+    let (_, data) = page.split_once("id=\"data\">").unwrap();
+    serde_json::from_str(data.split_once("</script>").unwrap().0).unwrap()
+}
+
+#[test]
+#[cfg(feature = "html")]
+fn the_page_holds_the_heaviest_sites_by_every_figure() {
+    // 1300 sites that only churn; one was granted less than any of them and holds all that is alive, another holds the most blocks.
+    let mut crowd = fixture::empty();
+    crowd.modules.push(fixture::module("/bin/app", "ab01", 0x1000));
+    for at in 0..1302 {
+        crowd
+            .frames
+            .push(fixture::frame(0, u64::from(at) + 1, "shop::work", at + 1));
+        crowd.contexts.push(fixture::context(1, Some(at), 0));
+    }
+    crowd.stacks = fixture::stacks((0..1302).map(|at| [at]));
+    for (at, context) in (0..).zip(&mut crowd.contexts) {
+        let c = &mut context.counters;
+        (c.total_bytes, c.live_blocks) = (10_000_000 + at, 0);
+    }
+    let holder = &mut crowd.contexts[1300].counters;
+    (holder.total_bytes, holder.live_bytes, holder.live_blocks) = (1 << 20, 1 << 20, 1);
+    let many = &mut crowd.contexts[1301].counters;
+    (many.total_bytes, many.live_blocks) = (2, 1000);
+    crowd.totals.live_bytes = 1 << 20;
+    let data = data_of(&crowd.html());
+    let sites = data["report"]["sites"].as_array().unwrap();
+    let lines: Vec<u64> = sites.iter().map(|site| site["line"].as_u64().unwrap()).collect();
+    assert!(lines.contains(&1301) && lines.contains(&1302), "{lines:?}");
+    assert_eq!(data["report"]["site_count"], 1302);
+    // What is left out is the light end, and ranks are those among all.
+    assert!(sites.len() < 1302 && lines[..500].iter().rev().copied().eq(801..=1300));
+    let rank = |line| &sites[lines.iter().position(|at| *at == line).unwrap()]["rank"];
+    assert_eq!(
+        (rank(1300), rank(1301), rank(1302)),
+        (&1.into(), &1301.into(), &1302.into())
+    );
+}
+
+#[test]
+#[cfg(feature = "html")]
+fn the_page_knows_what_is_unknown_after_time_in_off() {
+    let mut first = snapshot();
+    first.totals.live_bytes = 132;
+    let mut last = first.clone();
+    (last.epoch, last.was_off) = (2, true);
+    let earlier = [first.clone()];
+    let data = data_of(&last.html().before(&first).series(&earlier));
+    assert_eq!(data["series"][0]["live_bytes"], 132);
+    assert_eq!(data["series"][1]["live_bytes"], Value::Null);
+    assert_eq!(data["series"][1]["live_blocks"], Value::Null);
+    assert_eq!(data["live_of_diff"], serde_json::json!([132, null]));
 }
 
 #[test]

@@ -1,7 +1,9 @@
 //! The one-file report in a browser: it loads, sorts, filters, draws, asks the network for nothing, and is readable in dark and light.
 
+use alloc_core::Snapshot;
 use allocscope_tests_exports::Files;
 use allocscope_tests_exports::browser::Browser;
+use serde_json::{Value, json};
 
 fn go(browser: &mut Browser, page: &str) {
     browser.value(&format!("location.hash = '{page}'; 0"));
@@ -142,6 +144,108 @@ fn the_report_loads_sorts_filters_and_draws() {
         }
         browser.picture(&format!("html-{scheme}"));
     }
+    assert_eq!(browser.errors, Vec::<String>::new());
+}
+
+#[test]
+fn a_page_of_what_is_unknown_says_so() {
+    let files = Files::of(env!("CARGO_BIN_EXE_exporter"), env!("CARGO_TARGET_TMPDIR"));
+    let load = |name: &str, change: fn(&mut Value)| {
+        let mut value: Value = serde_json::from_str(&files.text(name)).unwrap();
+        change(&mut value);
+        Snapshot::from_json(&value.to_string()).unwrap()
+    };
+    // No date is that late, and after time in `off` nobody knows what is alive.
+    let first = load("first.json", |_| {});
+    let last = load("second.json", |value| {
+        value["taken_at_unix_ms"] = u64::MAX.into();
+        value["was_off"] = true.into();
+    });
+    let page = last
+        .html()
+        .before(&first)
+        .series(std::slice::from_ref(&first))
+        .to_html();
+    std::fs::write(files.path("unknown.html"), page).unwrap();
+    let Some(mut browser) = Browser::start(files.directory()) else {
+        return;
+    };
+    browser.open(&files.path("unknown.html"));
+    let subtitle = browser.text("document.getElementById('subtitle').textContent");
+    assert!(subtitle.contains(", at an unknown time, allocscope "), "{subtitle}");
+    let card = browser.text("document.querySelector('.card').textContent");
+    assert_eq!(card, "Live nowunknowntracking was off for a time");
+    let summary = browser.text("document.querySelector('main').innerText");
+    assert!(
+        summary.contains("Most bytes alive") && !summary.contains("NaN"),
+        "{summary}"
+    );
+
+    go(&mut browser, "timeline");
+    assert_eq!(column(&mut browser, 1)[0], "unknown");
+    assert_ne!(column(&mut browser, 1)[1], "unknown");
+    assert_eq!(browser.value("document.querySelectorAll('svg.chart circle').length"), 1);
+    let line = browser.text("document.querySelector('path.live').getAttribute('d')");
+    assert!(line.starts_with('M') && !line.contains(['L', 'N']), "{line}");
+    // Unknown sorts below everything that is known.
+    browser.value("document.querySelectorAll('main th button')[1].click(); 0");
+    assert_eq!(column(&mut browser, 1)[1], "unknown");
+    go(&mut browser, "difference");
+    let difference = browser.text("document.querySelector('main').innerText");
+    assert_eq!(difference.matches("unknown alive").count(), 1, "{difference}");
+    assert_eq!(browser.errors, Vec::<String>::new());
+}
+
+#[test]
+fn a_page_of_many_sites_shows_the_holder_and_says_what_it_leaves_out() {
+    let files = Files::of(env!("CARGO_BIN_EXE_exporter"), env!("CARGO_TARGET_TMPDIR"));
+    let mut value: Value = serde_json::from_str(&files.text("second.json")).unwrap();
+    let scope = value["scopes"][0]["id"].clone();
+    let totals = value["totals"].clone();
+    let counters = |granted: u64, live: u64| {
+        let mut counters = totals.clone();
+        for (_, counter) in counters.as_object_mut().unwrap() {
+            *counter = 0.into();
+        }
+        (counters["total_bytes"], counters["live_bytes"]) = (granted.into(), live.into());
+        counters
+    };
+    // Each is a line of its own; the last was granted least and holds everything.
+    let context = |at: u64| {
+        let counters = if at < 600 {
+            counters(10_000_000 + at, 0)
+        } else {
+            counters(1 << 20, 1 << 20)
+        };
+        json!({ "scope": scope, "stack": at, "counters": counters })
+    };
+    let contexts: Value = (0..601).map(context).collect();
+    let frame = |at: u64| {
+        let symbol = json!({ "function": "shop::work", "file": "/home/me/shop/src/work.rs", "line": at + 1 });
+        json!({ "module": 0, "offset": at, "symbols": [symbol] })
+    };
+    value["totals"] = counters(6_000_000_000, 1 << 20);
+    value["contexts"] = contexts;
+    value["frames"] = (0..601).map(frame).collect();
+    value["stacks"] = (0..601).map(|at| json!({ "frames": [at] })).collect();
+    value["loops"] = json!([]);
+    let snapshot = Snapshot::from_json(&value.to_string()).unwrap();
+    std::fs::write(files.path("many.html"), snapshot.html().to_html()).unwrap();
+    let Some(mut browser) = Browser::start(files.directory()) else {
+        return;
+    };
+    browser.open(&files.path("many.html"));
+    let summary = browser.text("document.querySelector('main').innerText");
+    let alive = summary.split("Most bytes alive").nth(1).expect(&summary);
+    assert!(
+        alive.contains("work.rs:601") && alive.contains("1.0 MiB, 100.0 %"),
+        "{summary}"
+    );
+    go(&mut browser, "sites");
+    let text = browser.text("document.querySelector('main').innerText");
+    assert!(text.contains("501 of 601 sites"), "{text}");
+    browser.value("document.querySelectorAll('main th button')[3].click(); 0");
+    assert!(column(&mut browser, 0)[0].contains("work.rs:601"));
     assert_eq!(browser.errors, Vec::<String>::new());
 }
 

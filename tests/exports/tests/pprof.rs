@@ -167,6 +167,26 @@ fn pprof_names_the_addresses_of_a_stripped_binary_with_the_one_that_was_not_stri
     );
 }
 
+#[test]
+fn pprof_takes_the_program_for_the_program_whatever_module_comes_first() {
+    let Some(go) = tool(&["go"], "golang-go") else { return };
+    let files = files();
+    // A library whose code allocated before the program's own.
+    let mut value: serde_json::Value = serde_json::from_str(&files.text("second.json")).unwrap();
+    let plugin = serde_json::json!({ "path": "/lib/libplugin.so", "build_id": "cd02", "load_address": 4096 });
+    value["modules"].as_array_mut().unwrap().insert(0, plugin);
+    for frame in value["frames"].as_array_mut().unwrap() {
+        if let Some(module) = frame["module"].as_u64() {
+            frame["module"] = (module + 1).into();
+        }
+    }
+    let plugin_first = Snapshot::from_json(&value.to_string()).unwrap();
+    plugin_first.export().save(files.path("plugin-first.pb.gz")).unwrap();
+    let top = |name| pprof(&go, &files, &["-top", "-sample_index=alloc_space"], name);
+    assert!(top("plugin-first.pb.gz").starts_with("File: exporter\n"));
+    assert_eq!(top("plugin-first.pb.gz"), top("heap.pb.gz"));
+}
+
 /// The place that each address has in a profile: file and line of the innermost function.
 fn places(raw: &str) -> BTreeMap<&str, &str> {
     let locations = raw.split("Locations\n").nth(1).expect("locations");

@@ -18,7 +18,8 @@ use crate::model::{Error, Snapshot, SnapshotDiff, write_atomically};
 use crate::report::stacks::{Namer, Tree, of_contexts};
 use crate::report::{Rank, lifetime_classes, size_classes};
 
-/// Sites that the page holds, heaviest first. LIMIT: lighter ones are counted, and are in the JSON report.
+/// Sites that the page holds by each figure it can sort them by, heaviest first. LIMIT: others are counted; `Report::top` and `to_json` have
+/// as many as they are asked for.
 const MOST_SITES: usize = 500;
 /// Part of the whole below which a branch of the flame graph is left out, in every figure.
 const LEAST_SHARE: u64 = 10_000;
@@ -144,7 +145,7 @@ fn page(report: &HtmlReport<'_>) -> String {
 
 fn data(report: &HtmlReport<'_>) -> Value {
     let snapshot = report.snapshot;
-    let mut sites = snapshot.report().rank(report.options.rank).top(MOST_SITES);
+    let mut sites = snapshot.report().rank(report.options.rank()).top(MOST_SITES);
     sites.set_own(report.options.own.clone());
     let findings = Findings::of(snapshot, &FindingOptions::default().own(report.options.own.clone()));
     let found: Vec<Value> = findings
@@ -163,7 +164,9 @@ fn data(report: &HtmlReport<'_>) -> Value {
         .collect();
     json!({
         "exporter": concat!("allocscope ", env!("CARGO_PKG_VERSION")),
-        "report": sites.to_json(),
+        "report": sites.to_json_by_each_figure(),
+        "most_sites": MOST_SITES,
+        "temporary_bytes": Rank::Temporary.weights(snapshot).into_iter().fold(0, u64::saturating_add),
         "flame": flame(snapshot, &report.options),
         "series": series(report),
         "findings": found,
@@ -176,6 +179,8 @@ fn data(report: &HtmlReport<'_>) -> Value {
             changes.set_own(report.options.own.clone());
             changes.to_json()
         }),
+        // A side of a difference does not say whether it is known.
+        "live_of_diff": report.before.map(|before| [before.live_bytes(), snapshot.live_bytes()]),
     })
 }
 
@@ -198,8 +203,8 @@ fn series(report: &HtmlReport<'_>) -> Vec<Value> {
         json!({
             "uptime_ms": snapshot.uptime_ms,
             "taken_at_unix_ms": snapshot.taken_at_unix_ms,
-            "live_bytes": snapshot.totals.live_bytes,
-            "live_blocks": snapshot.totals.live_blocks,
+            "live_bytes": snapshot.live_bytes(),
+            "live_blocks": snapshot.live_blocks(),
             "total_bytes": snapshot.totals.total_bytes,
             "total_allocations": snapshot.totals.total_allocations,
             "peak_bytes": snapshot.peak_bytes,

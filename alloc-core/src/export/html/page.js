@@ -15,6 +15,10 @@ function bytes(n) {
   while (size >= 1023.95 && unit < units.length - 1) { size /= 1024; unit += 1; }
   return (n < 0 ? '-' : '') + (unit === 0 ? String(Math.round(size)) : size.toFixed(1)) + ' ' + units[unit];
 }
+/** What is null is unknown: nobody counted while tracking was off. */
+const known = format => n => n === null || n < 0 ? 'unknown' : format(n);
+/** For sorting: below everything that is known. */
+const orLeast = n => n === null ? -1 : n;
 const counted = (n, what) => count(n) + ' ' + what + (n === 1 ? '' : 's');
 const signed = (n, format) => (n > 0 ? '+' : '') + format(n);
 const percent = part => (100 * part).toFixed(1) + ' %';
@@ -116,21 +120,20 @@ page('summary', 'Summary', () => {
   const totals = report.totals;
   const card = (title, value, note) => make('div', { class: 'card' }, title, make('b', {}, value), make('span', { class: 'faint' }, note));
   const parts = [make('div', { class: 'cards' },
-    card('Live now', bytes(totals.live_bytes), counted(totals.live_blocks, 'block')),
+    card('Live now', known(bytes)(report.live_bytes), report.live_bytes === null ? 'tracking was off for a time' : counted(totals.live_blocks, 'block')),
     card('Peak', bytes(report.peak_bytes), 'largest live bytes'),
     card('Granted', bytes(totals.total_bytes), counted(totals.total_allocations, 'allocation')),
     card('Freed', bytes(totals.freed_bytes), counted(totals.total_frees, 'free')),
     card('Copied', bytes(totals.copied_bytes), counted(totals.total_reallocations, 'reallocation')),
     card('Rebuilds', count(data.findings.length), 'findings'))];
-  const temporary = report.sites.reduce((sum, site) => sum + site.temporary_bytes, 0);
   for (const [title, figure, whole, format] of [
     ['Most bytes granted', site => site.counters.total_bytes, totals.total_bytes, bytes],
-    ['Most bytes alive', site => site.counters.live_bytes, totals.live_bytes, bytes],
+    ['Most bytes alive', site => site.counters.live_bytes, report.live_bytes, bytes],
     ['Most bytes at the peak', site => site.counters.bytes_at_peak, totals.bytes_at_peak, bytes],
-    ['Most bytes in short-lived blocks, estimated', site => site.temporary_bytes, temporary, bytes],
+    ['Most bytes in short-lived blocks, estimated', site => site.temporary_bytes, data.temporary_bytes, bytes],
     ['Most allocations', site => site.counters.total_allocations, totals.total_allocations, count]]) {
     const top = [...report.sites].sort((a, b) => figure(b) - figure(a)).slice(0, 5).filter(site => figure(site) > 0);
-    if (top.length) parts.push(make('h2', {}, title), bars(top.map(site => [titleOf(site), figure(site), format(figure(site)) + ', ' + percent(figure(site) / (whole || 1))])));
+    if (top.length) parts.push(make('h2', {}, title), bars(top.map(site => [titleOf(site), figure(site), format(figure(site)) + (whole === null ? '' : ', ' + percent(figure(site) / (whole || 1)))])));
   }
   if (report.notes.length) parts.push(make('h2', {}, 'To know about the figures'), ...report.notes.map(note => make('p', {}, note)));
   const tracker = report.tracker;
@@ -141,7 +144,7 @@ page('summary', 'Summary', () => {
 
 page('sites', 'Sites', () => [
   make('p', { class: 'faint' }, 'A site is a line of your own code with the collection that it builds. Temporary: in blocks freed before eight more allocations, estimated. Select a row for its call stack.' +
-    (report.site_count > report.sites.length ? ' The ' + count(report.sites.length) + ' heaviest of ' + count(report.site_count) + '.' : '')),
+    (report.site_count > report.sites.length ? ' This page holds ' + count(report.sites.length) + ' of ' + count(report.site_count) + ' sites: the ' + count(data.most_sites) + ' heaviest by each column.' : '')),
   table('sites', [
     { title: 'Site', text: true, value: titleOf },
     { title: 'Bytes', first: true, value: site => site.counters.total_bytes, show: bytes },
@@ -247,9 +250,12 @@ if (data.series.length > 1) page('timeline', 'Timeline', () => {
     chart.append(draw('line', { class: 'grid', x1: left, x2: width - 20, y1: y(value), y2: y(value) }),
       draw('text', { x: left - 8, y: y(value) + 4, 'text-anchor': 'end' }, bytes(value)));
   }
-  const path = figure => points.map((point, at) => (at ? 'L' : 'M') + x(point).toFixed(1) + ' ' + y(point[figure]).toFixed(1)).join('');
+  // What is unknown is a gap.
+  const isKnown = (point, figure) => point !== undefined && point[figure] !== null;
+  const path = figure => points.map((point, at) => !isKnown(point, figure) ? '' :
+    (isKnown(points[at - 1], figure) ? 'L' : 'M') + x(point).toFixed(1) + ' ' + y(point[figure]).toFixed(1)).join('');
   chart.append(draw('path', { class: 'peak', d: path('peak_bytes') }), draw('path', { class: 'live', d: path('live_bytes') }));
-  for (const point of points) {
+  for (const point of points.filter(point => point.live_bytes !== null)) {
     const dot = draw('circle', { cx: x(point), cy: y(point.live_bytes), r: 4 });
     dot.append(draw('title', {}, duration(point.uptime_ms) + ': ' + bytes(point.live_bytes)));
     chart.append(dot);
@@ -258,8 +264,8 @@ if (data.series.length > 1) page('timeline', 'Timeline', () => {
   return [make('p', { class: 'faint' }, 'Live bytes (line) and the peak so far (dashed) at each snapshot of this run.'), chart,
     table('snapshots', [
       { title: 'After start', first: true, value: point => point.uptime_ms, show: duration },
-      { title: 'Live', value: point => point.live_bytes, show: bytes },
-      { title: 'Live blocks', value: point => point.live_blocks, show: count },
+      { title: 'Live', value: point => orLeast(point.live_bytes), show: known(bytes) },
+      { title: 'Live blocks', value: point => orLeast(point.live_blocks), show: known(count) },
       { title: 'Peak', value: point => point.peak_bytes, show: bytes },
       { title: 'Granted', value: point => point.total_bytes, show: bytes },
       { title: 'Allocations', value: point => point.total_allocations, show: count },
@@ -286,8 +292,9 @@ page('sizes', 'Sizes and lifetimes', () => [
 
 if (data.diff) page('difference', 'Difference', () => {
   const diff = data.diff, parts = [];
-  const side = which => which.process.executable + ', pid ' + which.process.pid + ', ' + duration(which.uptime_ms) + ' after start, ' + bytes(which.totals.live_bytes) + ' alive';
-  parts.push(make('p', {}, 'Before: ' + side(diff.before)), make('p', {}, 'After: ' + side(diff.after)));
+  const [liveBefore, liveAfter] = data.live_of_diff;
+  const side = (which, live) => which.process.executable + ', pid ' + which.process.pid + ', ' + duration(which.uptime_ms) + ' after start, ' + known(bytes)(live) + ' alive';
+  parts.push(make('p', {}, 'Before: ' + side(diff.before, liveBefore)), make('p', {}, 'After: ' + side(diff.after, liveAfter)));
   parts.push(...diff.notes.map(note => make('p', { class: 'faint' }, note)));
   const meanings = { retained: 'Retained: allocated since, alive now', churn: 'Churn: allocated since, freed since', older: 'Older blocks: there before, changed since', net: 'Live bytes, after minus before', granted: 'Bytes granted, after minus before' };
   const figure = { retained: c => c.window.retained_bytes, churn: c => c.window.churn_bytes, older: c => c.window.older_bytes, net: c => c.net_bytes, granted: c => c.bytes };
@@ -296,6 +303,9 @@ if (data.diff) page('difference', 'Difference', () => {
     // What is retained, or was for a while, is an amount; the others are changes.
     const change = view !== 'retained' && view !== 'churn';
     parts.push(make('h2', {}, meanings[view] || view));
+    if (sites.length === data.most_sites && diff.site_count > sites.length) {
+      parts.push(make('p', { class: 'faint' }, 'This page holds the ' + count(sites.length) + ' heaviest of them; ' + count(diff.site_count) + ' sites changed in all.'));
+    }
     if (!sites.length) { parts.push(make('p', { class: 'faint' }, 'none')); continue; }
     parts.push(table(view, [
       { title: 'Site', text: true, value: titleOf },
@@ -333,10 +343,15 @@ for (const one of pages) {
   tabs.append(tab);
 }
 const process = report.process;
+/** A file may say anything, also what is no date. */
+function moment(ms) {
+  const date = new Date(ms);
+  return isNaN(date) ? 'at an unknown time' : date.toISOString().replace('T', ' ').replace(/\.\d+Z$/, '') + ' UTC';
+}
 document.title = 'Allocscope: ' + process.executable;
 document.getElementById('title').textContent = process.executable;
 document.getElementById('subtitle').textContent = 'pid ' + process.pid + ', mode ' + report.mode + ', ' + duration(report.uptime_ms) + ' after start, ' +
-  new Date(report.taken_at_unix_ms).toISOString().replace('T', ' ').slice(0, 19) + ' UTC, ' + data.exporter;
+  moment(report.taken_at_unix_ms) + ', ' + data.exporter;
 window.onhashchange = show;
 show();
 })();

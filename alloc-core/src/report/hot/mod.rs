@@ -5,6 +5,9 @@
 
 mod text;
 
+use std::borrow::Cow;
+#[cfg(feature = "html")]
+use std::cmp::Reverse;
 use std::collections::HashMap;
 
 use serde_json::{Value, json};
@@ -42,6 +45,31 @@ pub(super) struct Table<'a> {
     /// Sum of the rows' weights.
     pub(super) whole: u64,
     parents: Vec<Option<usize>>,
+    nesting: Vec<Nesting>,
+}
+
+/// Names at either end of a path of scopes. What is between them is left out of longer ones: else a chain of scopes would take the square of its
+/// length.
+const PATH_END: usize = 16;
+
+/// Where a scope is in the tree.
+#[derive(Clone, Copy, Default)]
+struct Nesting {
+    /// Scopes that it is inside of, the root left out and itself counted.
+    depth: usize,
+    /// Of these the one at depth [`PATH_END`], or itself.
+    outer: usize,
+}
+
+fn nesting(parents: &[Option<usize>]) -> Vec<Nesting> {
+    let mut all: Vec<Nesting> = Vec::with_capacity(parents.len());
+    for (at, parent) in parents.iter().enumerate() {
+        let around = parent.map(|parent| all[parent]).unwrap_or_default();
+        let depth = if at == 0 { 0 } else { around.depth + 1 };
+        let outer = if depth > PATH_END { around.outer } else { at };
+        all.push(Nesting { depth, outer });
+    }
+    all
 }
 
 pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
@@ -126,19 +154,54 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         folder,
         rows,
         whole,
+        nesting: nesting(&parents),
         parents,
     }
 }
 
 impl Table<'_> {
-    fn scope_path<'s>(&self, snapshot: &'s Snapshot, scope: usize) -> Vec<&'s str> {
-        let up = std::iter::successors(Some(scope), |&at| self.parents.get(at).copied().flatten());
-        let mut names: Vec<&str> = up
-            .filter(|&at| at > 0)
-            .filter_map(|at| Some(snapshot.scopes.get(at)?.name.as_str()))
-            .collect();
+    /// Names of a scope and of those around it, outermost first; of a path that is too long its ends, and between them how many are left out.
+    fn scope_path<'s>(&self, snapshot: &'s Snapshot, scope: usize) -> Vec<Cow<'s, str>> {
+        let up = |from: usize| {
+            std::iter::successors(Some(from), |&at| self.parents.get(at).copied().flatten())
+                .take_while(|&at| at > 0)
+                .filter_map(|at| Some(Cow::Borrowed(snapshot.scopes.get(at)?.name.as_str())))
+        };
+        let Nesting { depth, outer } = self.nesting.get(scope).copied().unwrap_or_default();
+        let mut names: Vec<_>;
+        if depth <= 2 * PATH_END {
+            names = up(scope).collect();
+        } else {
+            names = up(scope).take(PATH_END).collect();
+            names.push(Cow::Owned(format!("({} more)", depth - 2 * PATH_END)));
+            names.extend(up(outer));
+        }
         names.reverse();
         names
+    }
+
+    /// The places of the heaviest sites, `most` by each figure that a reader may sort them by, in the order of the rows.
+    #[cfg(feature = "html")]
+    fn heaviest_by_each(&self, most: usize) -> Vec<usize> {
+        let figures: [fn(&Row) -> u64; 7] = [
+            |row| row.counters.total_bytes,
+            |row| row.counters.total_allocations,
+            |row| row.counters.live_bytes,
+            |row| row.counters.live_blocks,
+            |row| row.counters.bytes_at_peak,
+            |row| row.counters.copied_bytes,
+            |row| row.temporary,
+        ];
+        let mut chosen = vec![false; self.rows.len()];
+        for figure in figures {
+            let mut order: Vec<usize> = (0..self.rows.len()).collect();
+            // Stable: of what weighs the same, what the report ranks first.
+            order.sort_by_key(|&at| Reverse(figure(&self.rows[at])));
+            for at in order.into_iter().take(most) {
+                chosen[at] = true;
+            }
+        }
+        (0..self.rows.len()).filter(|&at| chosen[at]).collect()
     }
 }
 
@@ -154,13 +217,29 @@ fn notes(snapshot: &Snapshot, table: &Table<'_>) -> Vec<String> {
     notes
 }
 
+#[cfg(feature = "html")]
+impl Report<'_> {
+    /// The JSON with the `top` heaviest sites by each figure instead of those by one: for a page that sorts them by any.
+    pub(crate) fn to_json_by_each_figure(&self) -> Value {
+        let table = table(self);
+        let sites = table.heaviest_by_each(self.options.top);
+        json_of(self, &table, sites)
+    }
+}
+
 pub(super) fn json(report: &Report<'_>) -> Value {
-    let snapshot = report.snapshot;
     let table = table(report);
+    let sites = 0..table.rows.len().min(report.options.top);
+    json_of(report, &table, sites)
+}
+
+fn json_of(report: &Report<'_>, table: &Table<'_>, sites: impl IntoIterator<Item = usize>) -> Value {
+    let snapshot = report.snapshot;
     let whole = table.whole;
-    let sites: Vec<Value> = (1..)
-        .zip(table.rows.iter().take(report.options.top))
-        .map(|(rank, row): (usize, _)| {
+    let sites: Vec<Value> = sites
+        .into_iter()
+        .map(|at| {
+            let (rank, row) = (at + 1, &table.rows[at]);
             let line = &table.folder.lines()[row.line];
             let stack = row.stack.and_then(|stack| snapshot.stacks.get(stack));
             let scopes: Vec<Value> = row
@@ -236,6 +315,6 @@ pub(super) fn json(report: &Report<'_>) -> Value {
         "sites": sites,
         "scopes": scopes,
         "tracker": snapshot.tracker,
-        "notes": notes(snapshot, &table),
+        "notes": notes(snapshot, table),
     })
 }

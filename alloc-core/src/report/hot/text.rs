@@ -183,7 +183,9 @@ fn whereabouts(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<Stri
     if let Some(&(scope, granted)) = row.scopes.first()
         && scope > 0
     {
-        let path = scopes::path(&table.scope_path(report.snapshot, scope), report.options.width - 5 - 22);
+        let names = table.scope_path(report.snapshot, scope);
+        let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+        let path = scopes::path(&names, report.options.width - 5 - 22);
         let part = share(granted, row.counters.total_bytes);
         let partly = if part == "100.0 %" {
             String::new()

@@ -139,3 +139,50 @@ fn a_hundred_thousand_contexts_take_no_quadratic_time() {
         "{text}{diff_text}"
     );
 }
+
+#[test]
+fn json_of_nested_scopes_grows_with_their_number() {
+    let mut snapshot = payments();
+    let node = snapshot.scopes[1].clone();
+    let context = snapshot.contexts[1].clone();
+    let mut nested = |scopes: u32| {
+        snapshot.scopes.truncate(1);
+        snapshot.contexts.clear();
+        for at in 2..2 + scopes {
+            let mut node = node.clone();
+            (node.id, node.parent) = (ScopeNodeId(at), Some(ScopeNodeId(at - 1)));
+            node.name = format!("scope {}", at - 2);
+            let mut context = context.clone();
+            context.scope = node.id;
+            snapshot.scopes.push(node);
+            snapshot.contexts.push(context);
+        }
+        snapshot.scopes[1].parent = Some(snapshot.scopes[0].id);
+        snapshot.report().to_json()
+    };
+    let (json, bytes) = (nested(4000), nested(2000).to_string().len());
+    assert!(
+        json.to_string().len() < bytes * 11 / 5,
+        "{} {bytes}",
+        json.to_string().len()
+    );
+
+    let path = |at: usize| -> Vec<&str> {
+        let path = json["scopes"][at]["path"].as_array().unwrap().iter();
+        path.map(|name| name.as_str().unwrap()).collect()
+    };
+    assert_eq!(path(0), [""; 0]);
+    assert_eq!(path(2), ["scope 0", "scope 1"]);
+    let names = |range: std::ops::Range<usize>| range.map(|at| format!("scope {at}")).collect::<Vec<_>>();
+    assert_eq!(path(32), names(0..32));
+    let mark = |left_out: usize| vec![format!("({left_out} more)")];
+    assert_eq!(path(33), [names(0..16), mark(1), names(17..33)].concat());
+    assert_eq!(path(4000), [names(0..16), mark(3968), names(3984..4000)].concat());
+    let of_site = json["sites"][0]["scopes"].as_array().unwrap();
+    assert_eq!(of_site.len(), 4000);
+    assert!(
+        of_site
+            .iter()
+            .all(|scope| scope["path"].as_array().unwrap().len() <= 33)
+    );
+}
