@@ -208,22 +208,4 @@ mod tests {
         assert!(!is_function("Cart::add", "shop::Set::add"));
         assert!(!is_function("cart::sum", ""));
     }
-
-    #[test]
-    fn thousands_of_sites_and_files_are_matched_at_once() {
-        let names: Vec<String> = (0..1000).map(|n| format!("crates/c{n}/src/deep/f{n}.rs")).collect();
-        let files: Vec<&str> = names.iter().map(String::as_str).collect();
-        let site = |n: usize| MeasuredSite {
-            file: format!("/home/me/work/{}", names[n % names.len()]),
-            line: 1,
-            ..MeasuredSite::default()
-        };
-        let profile = Profile {
-            sites: (0..4000).map(site).collect(),
-        };
-        let started = std::time::Instant::now();
-        measure(&mut [], &profile, &files);
-        // Far below a second; looking at every file for every site takes a debug build more than ten.
-        assert!(started.elapsed().as_secs() < 5, "{:?}", started.elapsed());
-    }
 }
