@@ -35,9 +35,9 @@ pub use html::HtmlReport;
 
 #[cfg(feature = "export")]
 use crate::inside::inside_tracker;
-use crate::model::{Error, write_atomically};
 #[cfg(feature = "export")]
-use crate::model::{Snapshot, SnapshotDiff};
+use crate::model::SnapshotDiff;
+use crate::model::{Error, Snapshot, write_atomically};
 pub use crate::report::Library;
 use crate::report::{Rank, Report};
 #[cfg(feature = "export")]
