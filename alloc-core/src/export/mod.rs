@@ -47,7 +47,7 @@ use crate::symbolize::Own;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Format {
-    /// What [`Report`](crate::report::Report) prints. Any other ending than those below.
+    /// What [`Report`] prints. Any other ending than those below.
     Text,
     /// [`Report::to_json`](crate::report::Report::to_json). `.json`
     Json,
