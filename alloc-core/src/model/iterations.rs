@@ -45,7 +45,8 @@ pub struct LoopSite {
     /// Observed iterations that allocated here.
     pub present: u64,
     /// In which of the last observed iterations of the loop it did: a bit for each, 32 in a number, in an order that is the same for all sites
-    /// of the loop. Sites that are one line of code were present together in as many as all their bits.
+    /// of the loop (the observed iteration `n`, from 0 on, has bit `n` modulo their number). Sites that are one line of code were present
+    /// together in as many as all their bits.
     pub recent: Vec<u32>,
     /// Requests granted (events); growths are not in it.
     pub allocations: u64,
