@@ -61,8 +61,9 @@ impl<'a> Group<'a> {
     /// Of all `iterations` where what was observed to be one block in each that makes any can be counted exactly. Else of the last
     /// observed ones; of all of these, and at least, where a snapshot does not say in which of them each stack was.
     ///
-    /// The first iterations are observed most often, and of a service they are the least typical ones.
-    pub(super) fn presence(&self, stats: &LoopStats, iterations: u64) -> Share {
+    /// The first iterations are observed most often, and of a service they are the least typical ones. Each of the `uncounted` calls may have
+    /// made one of what was made.
+    pub(super) fn presence(&self, stats: &LoopStats, iterations: u64, uncounted: u64) -> Share {
         let observed = match self.in_recent() {
             Some((present, _)) => Share::new(present, stats.recent),
             None => Share::new(
@@ -70,7 +71,7 @@ impl<'a> Group<'a> {
                 stats.observed,
             ),
         };
-        let all = Share::new(self.made.min(iterations), iterations);
+        let all = Share::new(self.made.saturating_sub(uncounted).min(iterations), iterations);
         if self.is_one_each() && all.lower_bound > observed.lower_bound {
             all
         } else {

@@ -46,6 +46,8 @@ struct Whole {
     counters: Counters,
     program: Counters,
     iteration: Iteration,
+    /// Calls that are no iterations, or not yet: recursive ones, and those that wait.
+    uncounted: u64,
     missed: Share,
 }
 
@@ -201,7 +203,9 @@ fn whole(snapshot: &Snapshot, places: &Places<'_>, scope: usize, stats: &LoopSta
         }
     }
     let node = &snapshot.scopes[scope];
-    let followed: u64 = stats.sites.iter().map(|site| site.allocations + site.growths).sum();
+    let events = stats.sites.iter().flat_map(|site| [site.allocations, site.growths]);
+    let followed = events.fold(0, u64::saturating_add);
+    let seen = stats.iterations.max(stats.observed);
     Whole {
         counters,
         program: snapshot.totals,
@@ -212,9 +216,10 @@ fn whole(snapshot: &Snapshot, places: &Places<'_>, scope: usize, stats: &LoopSta
             file: node.file.clone(),
             line: node.line,
             path: places.path(scope),
-            seen: stats.iterations.max(stats.observed),
+            seen,
             observed: stats.observed,
         },
+        uncounted: node.calls.entered.saturating_sub(seen),
         missed: Share::new(stats.missed_events, stats.missed_events.saturating_add(followed)),
     }
 }
@@ -237,7 +242,7 @@ fn see(
     let churned = cost.freed_bytes as f64 / iterations + grown_elsewhere * confinement.value();
     Seen {
         observed: stats.observed,
-        presence: group.presence(stats, whole.iteration.seen),
+        presence: group.presence(stats, whole.iteration.seen, whole.uncounted),
         most_present: group.counters.total_allocations as f64 / iterations,
         confinement,
         crossed_await,

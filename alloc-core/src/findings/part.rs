@@ -138,6 +138,11 @@ fn subtract(snapshot: &mut Snapshot, before: &Snapshot) {
             subtract_counters(&mut snapshot.contexts[now as usize].counters, &context.counters);
         }
     }
+    let calls: HashMap<ScopeNodeId, u64> = before.scopes.iter().map(|node| (node.id, node.calls.entered)).collect();
+    for node in &mut snapshot.scopes {
+        let earlier = calls.get(&node.id).copied().unwrap_or(0);
+        node.calls.entered = node.calls.entered.saturating_sub(earlier);
+    }
     for stats in &mut snapshot.loops {
         let earlier = before.loops.iter().find(|earlier| earlier.scope == stats.scope);
         if let Some(earlier) = earlier {

@@ -15,7 +15,9 @@ use crate::ids::ScopeNodeId;
 pub struct LoopStats {
     /// The scope whose calls are the iterations.
     pub scope: ScopeNodeId,
-    /// Iterations begun. Exact.
+    /// Iterations that have ended, and those that ran on a thread at that moment. A call inside a call of the same loop (recursion) is part of
+    /// it. Exact, but for what begins or ends on other threads meanwhile: of each thread one may be missed. None that waits at an `.await`,
+    /// is nested too deeply to be a call of its own, or was forgotten: [`CallStats::entered`](super::CallStats::entered) has these.
     pub iterations: u64,
     /// Iterations that were observed to their end.
     pub observed: u64,
