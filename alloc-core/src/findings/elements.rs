@@ -41,12 +41,13 @@ impl Collection {
 
     /// True when one of its type parameters names `inner`.
     pub(super) fn names(&self, inner: &Self) -> bool {
-        let is_inner = |word: &str| word == inner.name;
-        self.parameters.iter().any(|parameter| {
-            parameter
-                .split(|c: char| !c.is_alphanumeric() && c != '_')
-                .any(is_inner)
-        })
+        self.words().any(|word| word == inner.name)
+    }
+
+    /// The names in its type parameters.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        let parameters = self.parameters.iter();
+        parameters.flat_map(|parameter| parameter.split(|c: char| !c.is_alphanumeric() && c != '_'))
     }
 
     /// Emptied and filled again, it needs no new blocks.

@@ -4,6 +4,7 @@
 mod baselines;
 mod contents;
 mod nesting;
+mod outermost;
 mod outside;
 mod parts;
 mod texts;
