@@ -147,7 +147,7 @@ impl<'a> Group<'a> {
                 _ => AtOnce::Many { most },
             };
         }
-        let is_few = |site: &&LoopSite| nearly_all(site.one_live + site.few_live, site.present);
+        let is_few = |site: &&LoopSite| nearly_all(site.one_live.saturating_add(site.few_live), site.present);
         if self.main.iter().all(is_few) && usual_ones <= FEW {
             AtOnce::Few { most }
         } else {
@@ -245,7 +245,9 @@ pub(super) fn of_loop<'a>(
         let label = places.label(group.face());
         let made = group.contexts.iter().filter(|context| places.label(**context) == label);
         let counters = made.filter_map(|context| Some(snapshot.contexts.get(*context as usize)?.counters));
-        group.made = counters.map(|counters| counters.total_allocations).sum();
+        group.made = counters
+            .map(|counters| counters.total_allocations)
+            .fold(0, u64::saturating_add);
     }
     groups.sort_by_key(|group| (u64::MAX - group.counters.total_bytes, group.place));
     groups

@@ -18,7 +18,7 @@ use super::places::{PlaceId, Places};
 use super::rules::{self, ENOUGH, Judgement, Seen};
 use super::{advice, finding};
 use crate::ids::ScopeId;
-use crate::model::{Counters, LoopStats, Snapshot, add_counters, contents_built_at};
+use crate::model::{Counters, LoopSite, LoopStats, Snapshot, add_counters, contents_built_at};
 use crate::report::fraction;
 
 /// What all loops say.
@@ -110,7 +110,7 @@ pub(super) fn judge(snapshot: &Snapshot, places: &mut Places<'_>, options: &Opti
                         finding: describe(&groups, at, &members, &seen, verdict, &whole, places),
                         scope: snapshot.scopes[scope].scope,
                         place: groups[at].place,
-                        churned: members.iter().map(|&member| groups[member].counters.freed_bytes).sum(),
+                        churned: sum(&groups, &members).freed_bytes,
                         contexts,
                     });
                 }
@@ -302,8 +302,8 @@ fn same_contents(
 fn grown_elsewhere(group: &Group<'_>, observed: u64, iterations: f64) -> f64 {
     /// More than chance between observed iterations and all.
     const CLEARLY: f64 = 1.25;
-    let growths: u64 = group.sites.iter().map(|site| site.growths).sum();
-    let followed: u64 = group.sites.iter().map(|site| site.bytes).sum();
+    let sum = |of: fn(&LoopSite) -> u64| group.sites.iter().map(|site| of(site)).fold(0, u64::saturating_add);
+    let (growths, followed) = (sum(|site| site.growths), sum(|site| site.bytes));
     let followed = followed as f64 / observed.max(1) as f64;
     let here = group.counters.total_bytes as f64 / iterations;
     if growths > 0 && followed > CLEARLY * here {

@@ -3,6 +3,7 @@
 
 mod baselines;
 mod contents;
+mod hostile;
 mod nesting;
 mod outermost;
 mod outside;
