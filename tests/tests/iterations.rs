@@ -1,11 +1,12 @@
 //! What is seen of observed iterations, against what the programs do: every figure of a site, on one thread, across awaits, threads
 //! and unfinished calls.
 
+use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::hint::black_box;
 use std::pin::{Pin, pin};
-use std::sync::mpsc;
+use std::sync::{Barrier, mpsc};
 use std::task::{Context, Poll, Waker};
 
 use alloc_core::__private::ObserveAll;
@@ -275,7 +276,7 @@ fn recursion_is_one_iteration_and_loops_inside_are_observed_for_both() {
         server(2);
     }
     let (_, server) = observed("server");
-    assert_eq!(server.observed, 30);
+    assert_eq!((server.iterations, server.observed), (30, 30));
     // One site for each depth of the recursion: the call stacks differ.
     let in_all = |stats: &LoopStats, bytes: u64| {
         let sites = stats.sites.iter().filter(|site| site.final_bytes.contains(&bytes));
@@ -291,6 +292,66 @@ fn recursion_is_one_iteration_and_loops_inside_are_observed_for_both() {
         inner.sites.iter().all(|site| site.one_live == site.present),
         "{inner:#?}"
     );
+}
+
+#[track_memory(name = "calls itself", request)]
+fn nested(depth: u32, inside: &dyn Fn()) {
+    drop(block(1600));
+    match depth {
+        0 => inside(),
+        _ => nested(depth - 1, inside),
+    }
+}
+
+#[test]
+fn what_runs_is_counted_once_however_deep_it_is() {
+    let _all = ObserveAll::enter();
+    let iterations = || observed("calls itself").1.iterations;
+    for _ in 0..5 {
+        nested(2, &|| ());
+    }
+    assert_eq!(iterations(), 5);
+    let both = Barrier::new(2);
+    let seen = Cell::new(0);
+    std::thread::scope(|threads| {
+        threads.spawn(|| {
+            nested(1, &|| {
+                both.wait();
+                both.wait();
+            });
+        });
+        both.wait();
+        nested(3, &|| seen.set(iterations()));
+        both.wait();
+    });
+    assert_eq!((seen.get(), iterations()), (7, 7), "two of them still ran");
+}
+
+#[track_memory(name = "waits", request)]
+async fn waits(depth: u32) {
+    drop(block(1700));
+    if depth > 0 {
+        Box::pin(waits(depth - 1)).await;
+    }
+    Once(false).await;
+}
+
+#[test]
+fn an_async_iteration_is_counted_when_it_ends() {
+    let _all = ObserveAll::enter();
+    let mut waiting: Vec<_> = (0..10).map(|_| Box::pin(waits(2))).collect();
+    for _ in 0..3 {
+        waiting
+            .iter_mut()
+            .for_each(|call| assert!(poll(call.as_mut()).is_pending()));
+    }
+    for mut call in waiting.drain(..4) {
+        assert!(poll(call.as_mut()).is_ready());
+    }
+    let (snapshot, stats) = observed("waits");
+    assert_eq!((stats.iterations, stats.observed), (4, 4));
+    let node = snapshot.scopes.iter().find(|node| node.id == stats.scope);
+    assert_eq!(node.map(|node| node.calls.entered), Some(30));
 }
 
 #[test]

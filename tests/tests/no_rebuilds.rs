@@ -113,6 +113,53 @@ fn neither_neighbours_nor_predecessors_matter() {
     });
 }
 
+#[track_memory(request)]
+fn may_rebuild(user: u64, rebuilds: bool) -> bool {
+    if rebuilds {
+        let risky: HashSet<u64> = (0..100).collect();
+        return black_box(&risky).contains(&user);
+    }
+    drop(black_box(Box::new(user)));
+    false
+}
+
+#[test]
+fn what_one_handler_did_in_an_earlier_test_does_not_hide_what_it_rebuilds() {
+    let serve = |requests: u64, rebuilds: bool| (0..requests).filter(|&user| may_rebuild(user, rebuilds)).count();
+    for harmless in [100, 400, 600, 3000] {
+        // As a rule in the place of the one before; a neighbour may hold it.
+        assert_no_rebuilds!(serve(harmless, false));
+        let text = panic_of(|| {
+            assert_no_rebuilds!(serve(100, true));
+        });
+        assert!(text.contains("reuse the instance"), "{text}");
+    }
+}
+
+#[track_memory(request)]
+fn descends(depth: u64) {
+    if depth > 0 {
+        return descends(depth - 1);
+    }
+    let list: Vec<u64> = Vec::with_capacity(100);
+    black_box(&list);
+}
+
+#[test]
+fn a_request_that_calls_itself_is_one_iteration() {
+    for depth in [0, 1, 3] {
+        let text = panic_of(|| {
+            assert_no_rebuilds!((0..200).for_each(|_| descends(depth)));
+        });
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            text.contains("1 collection is rebuilt") && text.contains("200 seen, 200 observed"),
+            "{text}"
+        );
+        assert!(text.contains("in 1 allocation per request"), "{text}");
+    }
+}
+
 #[test]
 fn a_baseline_and_a_severity_let_things_pass() {
     let text = panic_of(|| {

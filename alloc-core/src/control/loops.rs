@@ -1,6 +1,6 @@
 //! Reads what was observed of iterations.
 //!
-//! A part of `control`: of the record side it sees `observe` and `scope`.
+//! A part of `control`: of the record side it sees `observe`, `scope`, and the rows of threads.
 #![forbid(unsafe_code)]
 
 use super::ids::{Ascending, IdMap, Places};
@@ -8,9 +8,21 @@ use crate::model::{FreedBefore, Lifetimes, LoopSite, LoopStats, ScopeNode, Tempo
 use crate::record::counters::Counter;
 use crate::record::observe::{self, LoopRow, RECENT};
 use crate::record::scope;
+use crate::record::thread::ThreadState;
 
-/// What was observed of iterations. `places`: where contexts stand in the snapshot.
-pub(super) fn read(nodes: &[ScopeNode], places: &Places) -> Vec<LoopStats> {
+/// For each loop, the calls that run on a thread now; recursive ones are part of these. Read after the calls that have ended, so that none
+/// is counted twice.
+pub(super) fn read_open(nodes: &[ScopeNode], threads: &[&'static ThreadState]) -> IdMap<u32, u64> {
+    let is_loop = |id: u32| scope::node_info(id).is_some_and(|info| info.observed.read() != 0);
+    let loops = nodes.iter().map(|node| node.id.0).filter(|&id| is_loop(id));
+    let rows = |id: u32| threads.iter().filter_map(move |thread| thread.nodes.get(id as usize));
+    loops
+        .map(|id| (id, rows(id).map(|row| row.open.read()).sum()))
+        .collect()
+}
+
+/// What was observed of iterations. `open`: what `read_open` gave; `places`: where contexts stand in the snapshot.
+pub(super) fn read(nodes: &[ScopeNode], open: &IdMap<u32, u64>, places: &Places) -> Vec<LoopStats> {
     let mut sites: IdMap<u32, Vec<LoopSite>> = IdMap::default();
     for row in observe::rows() {
         if let Some(context) = places.get(row.context().0) {
@@ -23,7 +35,8 @@ pub(super) fn read(nodes: &[ScopeNode], places: &Places) -> Vec<LoopStats> {
         let observed = info.observed.read();
         (observed != 0).then(|| LoopStats {
             scope: node.id,
-            iterations: node.calls.entered,
+            // Not `entered`: what calls itself is one iteration.
+            iterations: node.calls.completed + open.get(&node.id.0).copied().unwrap_or(0),
             observed,
             recent: observed.min(RECENT as u64),
             suspended: info.suspended.read(),

@@ -89,6 +89,7 @@ fn collect() -> Snapshot {
         epoch: ended,
         sums,
         mut nodes,
+        open,
         peak_bytes,
         untracked_frees,
         mut growth,
@@ -133,7 +134,7 @@ fn collect() -> Snapshot {
     for node in &nodes {
         add_counters(&mut totals, &node.own);
     }
-    let loops = loops::read(&nodes, &places);
+    let loops = loops::read(&nodes, &open, &places);
     let sampled = samples.add_to(&mut contexts, &mut stacks, &mut nodes, &node_places, &older_samples);
     add_counters(&mut totals, &sampled);
     let sampling = samples.sampling(&nodes);

@@ -4,7 +4,8 @@
 #![forbid(unsafe_code)]
 
 use super::growth;
-use super::ids::Ascending;
+use super::ids::{Ascending, IdMap};
+use super::loops;
 use super::nodes::read_nodes;
 use super::samples::{self, SampleReading};
 use crate::model::{Counters, Growth, ScopeNode};
@@ -78,6 +79,8 @@ pub(crate) struct Reading {
     pub(crate) epoch: u32,
     pub(crate) sums: Vec<Sum>,
     pub(crate) nodes: Vec<ScopeNode>,
+    /// See `loops::read_open`.
+    pub(super) open: IdMap<u32, u64>,
     pub(crate) peak_bytes: u64,
     pub(crate) untracked_frees: u64,
     pub(crate) growth: Ascending<Growth>,
@@ -127,12 +130,14 @@ pub(crate) fn read_tables() -> Reading {
         add_rows(&registry, chunk * CHUNK, sums);
     }
     let threads: Vec<&ThreadState> = registry.threads().collect();
+    let nodes = read_nodes(&threads);
     Reading {
         epoch: ended,
         growth: growth::read(&threads, &mut sums),
         samples: samples::read(&threads, sums.len()),
         sums,
-        nodes: read_nodes(&threads),
+        open: loops::read_open(&nodes, &threads),
+        nodes,
         peak_bytes,
         untracked_frees: LOSSES.untracked_frees.read()
             + threads.iter().map(|thread| thread.untracked_frees.read()).sum::<u64>(),

@@ -7,6 +7,8 @@
 use crate::symbolize::split_arguments;
 
 const POINTER: u64 = size_of::<usize>() as u64;
+/// Types inside each other that are looked at; what is nested more deeply is not known. Names come out of files, and may be anything.
+const DEEPEST: u32 = 32;
 
 /// A collection as text, taken apart: `HashMap<u64, String>`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,18 +37,19 @@ impl Collection {
     pub(super) fn is_leaf(&self) -> bool {
         match self.name.as_str() {
             "String" | "PathBuf" | "OsString" | "CString" => true,
-            _ => !self.parameters.is_empty() && self.parameters.iter().all(|parameter| is_plain(parameter)),
+            _ => !self.parameters.is_empty() && self.parameters.iter().all(|parameter| is_plain(parameter, DEEPEST)),
         }
     }
 
     /// True when one of its type parameters names `inner`.
     pub(super) fn names(&self, inner: &Self) -> bool {
-        let is_inner = |word: &str| word == inner.name;
-        self.parameters.iter().any(|parameter| {
-            parameter
-                .split(|c: char| !c.is_alphanumeric() && c != '_')
-                .any(is_inner)
-        })
+        self.words().any(|word| word == inner.name)
+    }
+
+    /// The names in its type parameters.
+    pub(super) fn words(&self) -> impl Iterator<Item = &str> {
+        let parameters = self.parameters.iter();
+        parameters.flat_map(|parameter| parameter.split(|c: char| !c.is_alphanumeric() && c != '_'))
     }
 
     /// Emptied and filled again, it needs no new blocks.
@@ -75,7 +78,7 @@ impl Collection {
                 Some(table_capacity(bytes, size))
             }
             ("HashMap", [key, value]) => {
-                let (size, _) = of_fields([size_and_align(key)?, size_and_align(value)?].into_iter());
+                let (size, _) = of_fields([size_and_align(key)?, size_and_align(value)?].into_iter())?;
                 Some(table_capacity(bytes, size))
             }
             _ => None,
@@ -87,7 +90,7 @@ impl Collection {
 fn table_capacity(bytes: u64, entry: u64) -> u64 {
     /// Control bytes behind the last bucket's.
     const GROUP: u64 = 16;
-    let buckets = bytes.saturating_sub(GROUP) / (entry + 1);
+    let buckets = bytes.saturating_sub(GROUP) / entry.saturating_add(1);
     let buckets = match buckets.checked_ilog2() {
         Some(log) => 1_u64 << log,
         None => return 0,
@@ -96,10 +99,10 @@ fn table_capacity(bytes: u64, entry: u64) -> u64 {
 }
 
 /// No blocks of its own.
-fn is_plain(text: &str) -> bool {
+fn is_plain(text: &str, deepest: u32) -> bool {
     let text = text.trim();
     if let Some(inner) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
-        return split_arguments(inner).iter().all(|part| is_plain(part));
+        return deepest > 0 && split_arguments(inner).iter().all(|part| is_plain(part, deepest - 1));
     }
     text.starts_with('&') || primitive(text).is_some()
 }
@@ -120,26 +123,31 @@ fn primitive(name: &str) -> Option<(u64, u64)> {
 
 /// Size and alignment of a type by its name, in bytes.
 fn size_and_align(text: &str) -> Option<(u64, u64)> {
+    size_within(text, DEEPEST)
+}
+
+fn size_within(text: &str, deepest: u32) -> Option<(u64, u64)> {
+    let deepest = deepest.checked_sub(1)?;
     let text = text.trim();
     if let Some(known) = primitive(text) {
         return Some(known);
     }
     if let Some(target) = text.strip_prefix('&') {
-        return Some((pointer_to(target)?, POINTER));
+        return Some((pointer_to(target, deepest)?, POINTER));
     }
     if let Some(fields) = text.strip_prefix('(').and_then(|text| text.strip_suffix(')')) {
         let fields: Option<Vec<_>> = split_arguments(fields)
             .iter()
-            .map(|field| size_and_align(field))
+            .map(|field| size_within(field, deepest))
             .collect();
-        return Some(of_fields(fields?.into_iter()));
+        return of_fields(fields?.into_iter());
     }
     if let Some((element, count)) = text
         .strip_prefix('[')
         .and_then(|text| text.strip_suffix(']'))
         .and_then(|text| text.rsplit_once(';'))
     {
-        let (size, align) = size_and_align(element)?;
+        let (size, align) = size_within(element, deepest)?;
         return Some((size.checked_mul(count.trim().parse().ok()?)?, align));
     }
     let Collection { name, parameters } = Collection::of(text);
@@ -147,9 +155,9 @@ fn size_and_align(text: &str) -> Option<(u64, u64)> {
         ("String" | "PathBuf" | "OsString", []) | ("Vec" | "BTreeMap" | "BTreeSet" | "BinaryHeap", [_, ..]) => 3,
         ("VecDeque", [_]) => 4,
         ("HashSet", [_]) | ("HashMap", [_, _]) => 6,
-        ("Box" | "Rc" | "Arc", [target]) => return Some((pointer_to(target)?, POINTER)),
+        ("Box" | "Rc" | "Arc", [target]) => return Some((pointer_to(target, deepest)?, POINTER)),
         ("Option", [inner]) => {
-            let (size, align) = size_and_align(inner)?;
+            let (size, align) = size_within(inner, deepest)?;
             // Types with values to spare take none of it for `None`.
             let has_niche = inner.starts_with('&') || matches!(inner.as_str(), "bool" | "char") || {
                 let name = Collection::of(inner).name;
@@ -159,7 +167,8 @@ fn size_and_align(text: &str) -> Option<(u64, u64)> {
                 ) || matches!(name.as_str(), "Box" | "Rc" | "Arc" | "HashMap" | "HashSet")
             };
             let is_known = has_niche || primitive(inner).is_some();
-            return is_known.then_some((if has_niche { size } else { size + align }, align));
+            let size = if has_niche { size } else { size.checked_add(align)? };
+            return is_known.then_some((size, align));
         }
         _ => return None,
     };
@@ -167,7 +176,7 @@ fn size_and_align(text: &str) -> Option<(u64, u64)> {
 }
 
 /// Of a pointer to `target`, which may have to carry a length or a table; `None` when that cannot be told.
-fn pointer_to(target: &str) -> Option<u64> {
+fn pointer_to(target: &str, deepest: u32) -> Option<u64> {
     let target = target.trim_start_matches("mut ").trim();
     let is_slice = target.starts_with('[') && !target.contains(';');
     if target == "str" || target == "Path" || target == "OsStr" || target == "CStr" || is_slice {
@@ -176,15 +185,15 @@ fn pointer_to(target: &str) -> Option<u64> {
     if target.starts_with("dyn ") {
         return Some(2 * POINTER);
     }
-    size_and_align(target).map(|_| POINTER)
+    size_within(target, deepest).map(|_| POINTER)
 }
 
-/// Of a struct or tuple, whose fields the compiler puts in the best order.
-fn of_fields(fields: impl Iterator<Item = (u64, u64)>) -> (u64, u64) {
-    let (size, align) = fields.fold((0, 1), |(size, align), (field, field_align)| {
-        (size + field, align.max(field_align))
-    });
-    (size.next_multiple_of(align), align)
+/// Of a struct or tuple, whose fields the compiler puts in the best order; `None` when it is larger than anything can be.
+fn of_fields(mut fields: impl Iterator<Item = (u64, u64)>) -> Option<(u64, u64)> {
+    let (size, align) = fields.try_fold((0_u64, 1), |(size, align), (field, field_align)| {
+        Some((size.checked_add(field)?, align.max(field_align)))
+    })?;
+    Some((size.checked_next_multiple_of(align)?, align))
 }
 
 #[cfg(test)]
@@ -240,6 +249,38 @@ mod tests {
             ("HashSet<u8>", 3, Some(0)),
         ] {
             assert_eq!(Collection::of(text).capacity_of(bytes), capacity, "{text}");
+        }
+    }
+
+    #[test]
+    fn types_that_no_compiler_would_take_are_not_known() {
+        let around = |open: &str, inner: &str, close: &str, times: usize| {
+            format!("{}{inner}{}", open.repeat(times), close.repeat(times))
+        };
+        assert_eq!(size_and_align(&around("&", "u8", "", 20)), Some((POINTER, POINTER)));
+        for times in [1000, 200_000] {
+            for (open, close) in [("&", ""), ("(", ")"), ("[", "; 1]"), ("Option<", ">"), ("Box<", ">")] {
+                let deep = around(open, "u8", close, times);
+                assert_eq!(size_and_align(&deep), None);
+                let holder = Collection {
+                    name: "Vec".to_owned(),
+                    parameters: vec![deep],
+                };
+                assert_eq!(holder.is_leaf(), open == "&");
+                assert_eq!(holder.capacity_of(1000), None);
+            }
+        }
+        let huge = "[u8; 18446744073709551615]";
+        for (text, capacity) in [
+            (format!("HashSet<{huge}>"), Some(0)),
+            (format!("HashMap<{huge}, u8>"), None),
+            (format!("HashMap<{huge}, u64>"), None),
+            (format!("Vec<{huge}>"), Some(1)),
+            (format!("Vec<({huge}, {huge})>"), None),
+            (format!("Vec<Option<{huge}>>"), None),
+            ("Vec<[u8; 0]>".to_owned(), None),
+        ] {
+            assert_eq!(Collection::of(&text).capacity_of(u64::MAX), capacity, "{text}");
         }
     }
 

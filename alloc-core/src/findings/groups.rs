@@ -9,13 +9,13 @@ use std::collections::{HashMap, HashSet};
 
 use super::elements::Collection;
 use super::finding::{AtOnce, Growth, Share, Sizes};
-use super::nesting;
+use super::outermost;
 use super::places::{PlaceId, Places};
 use super::statistics::{quantile, variation};
 use crate::model::{Counters, LoopSite, LoopStats, Snapshot, add_counters};
 
 /// Part of a site's blocks that must have been freed before another's to be taken for its content.
-const INSIDE: f64 = 0.9;
+pub(super) const INSIDE: f64 = 0.9;
 /// Part of the iterations that a statement about one of them must hold for.
 const NEARLY_ALL: f64 = 0.95;
 /// Blocks alive at once that a pool is for; more are for an arena.
@@ -61,8 +61,9 @@ impl<'a> Group<'a> {
     /// Of all `iterations` where what was observed to be one block in each that makes any can be counted exactly. Else of the last
     /// observed ones; of all of these, and at least, where a snapshot does not say in which of them each stack was.
     ///
-    /// The first iterations are observed most often, and of a service they are the least typical ones.
-    pub(super) fn presence(&self, stats: &LoopStats, iterations: u64) -> Share {
+    /// The first iterations are observed most often, and of a service they are the least typical ones. Each of the `uncounted` calls may have
+    /// made one of what was made.
+    pub(super) fn presence(&self, stats: &LoopStats, iterations: u64, uncounted: u64) -> Share {
         let observed = match self.in_recent() {
             Some((present, _)) => Share::new(present, stats.recent),
             None => Share::new(
@@ -70,7 +71,7 @@ impl<'a> Group<'a> {
                 stats.observed,
             ),
         };
-        let all = Share::new(self.made.min(iterations), iterations);
+        let all = Share::new(self.made.saturating_sub(uncounted).min(iterations), iterations);
         if self.is_one_each() && all.lower_bound > observed.lower_bound {
             all
         } else {
@@ -121,17 +122,16 @@ impl<'a> Group<'a> {
     pub(super) fn at_once(&self, observed: u64) -> AtOnce {
         let nearly_all = |hits: u64, of: u64| hits as f64 >= NEARLY_ALL * of as f64;
         let is_one = |site: &&&LoopSite| nearly_all(site.one_live, site.present);
+        let most_present = self.main.iter().map(|site| site.present).max().unwrap_or(0);
         // A tree is as many as have a first node.
         if self.collection.as_ref().is_some_and(Collection::is_of_nodes) {
-            let most_present = self.main.iter().map(|site| site.present).max().unwrap_or(0);
             let is_root = |site: &&LoopSite| nearly_all(site.present, most_present) && is_one(&site);
             if self.main.iter().any(is_root) {
                 return AtOnce::One;
             }
         }
         let most: u64 = self.sum(|site| site.most_live);
-        let usual =
-            |site: &&&LoopSite| 2 * site.present >= self.main.iter().map(|site| site.present).max().unwrap_or(0);
+        let usual = |site: &&&LoopSite| site.present.saturating_mul(2) >= most_present;
         let ones = self.main.iter().filter(|site| is_one(site)).count();
         let usual_ones = self.main.iter().filter(usual).filter(is_one).count() as u64;
         if ones == self.main.len() {
@@ -147,7 +147,7 @@ impl<'a> Group<'a> {
                 _ => AtOnce::Many { most },
             };
         }
-        let is_few = |site: &&LoopSite| nearly_all(site.one_live + site.few_live, site.present);
+        let is_few = |site: &&LoopSite| nearly_all(site.one_live.saturating_add(site.few_live), site.present);
         if self.main.iter().all(is_few) && usual_ones <= FEW {
             AtOnce::Few { most }
         } else {
@@ -176,14 +176,6 @@ impl<'a> Group<'a> {
                 .and_then(|collection| collection.capacity_of(p90)),
         })
     }
-
-    /// Share of the blocks that `inner` had freed just before one of this group's.
-    pub(super) fn holds(&self, inner: &Self) -> bool {
-        let outer: HashSet<u32> = self.main.iter().map(|site| site.context).collect();
-        let blocks = inner.blocks();
-        let before: u64 = inner.main.iter().map(|site| freed_before(site, &outer)).sum();
-        blocks > 0 && before as f64 >= INSIDE * blocks as f64
-    }
 }
 
 /// The sizes that blocks of several sites had in the end, ascending.
@@ -199,18 +191,6 @@ pub(super) fn sizes(ascending: &[u64]) -> Sizes {
         p90: quantile(ascending, 0.9),
         max: ascending.last().copied().unwrap_or(0),
     }
-}
-
-/// Blocks of `site` freed just before one of `outer`; a block before several of them counts once.
-fn freed_before(site: &LoopSite, outer: &HashSet<u32>) -> u64 {
-    let before = site
-        .freed_before
-        .iter()
-        .filter(|before| outer.contains(&before.context));
-    before
-        .map(|before| before.blocks)
-        .fold(0, u64::saturating_add)
-        .min(site.blocks)
 }
 
 /// What the iterations of a loop build, except in contexts that are `claimed`. Heaviest first.
@@ -260,11 +240,14 @@ pub(super) fn of_loop<'a>(
             .iter()
             .filter_map(|context| snapshot.contexts.get(*context as usize));
         counters.for_each(|context| add_counters(&mut group.counters, &context.counters));
-        choose_main(group, places);
+        let (main, collection) = outermost::of_line(&group.sites, places);
+        (group.main, group.collection) = (main, collection.map(Collection::of));
         let label = places.label(group.face());
         let made = group.contexts.iter().filter(|context| places.label(**context) == label);
         let counters = made.filter_map(|context| Some(snapshot.contexts.get(*context as usize)?.counters));
-        group.made = counters.map(|counters| counters.total_allocations).sum();
+        group.made = counters
+            .map(|counters| counters.total_allocations)
+            .fold(0, u64::saturating_add);
     }
     groups.sort_by_key(|group| (u64::MAX - group.counters.total_bytes, group.place));
     groups
@@ -282,60 +265,4 @@ fn leave_out_rare(group: &mut Group<'_>) {
         .collect();
     group.contexts.retain(|context| !rare.contains(context));
     group.sites.retain(|site| !is_rare(site));
-}
-
-/// The sites of the outermost collection of a line: of those that lie in no other, the kind that weighs most.
-fn choose_main(group: &mut Group<'_>, places: &Places<'_>) {
-    let is_before = |site: &LoopSite, outer: &LoopSite| {
-        let set = HashSet::from([outer.context]);
-        site.blocks > 0 && freed_before(site, &set) as f64 >= INSIDE * site.blocks as f64
-    };
-    // What is kept and grows once holds what is built each time, and is no instance of it.
-    let is_as_present = |site: &LoopSite, outer: &LoopSite| 2 * outer.present >= site.present;
-    let is_element = |site: &LoopSite, outer: &LoopSite| {
-        let are_many = site.blocks >= nesting::ELEMENTS * outer.blocks;
-        site.context != outer.context && are_many && is_before(site, outer)
-    };
-    let is_inside = |site: &LoopSite| {
-        group.sites.iter().any(|outer| {
-            let (holder, content) = (places.collection(outer.context), places.collection(site.context));
-            // Of one line, what a type names is its content, also when only a part of it gets there.
-            if let (Some(holder), Some(content)) = (&holder, &content)
-                && is_as_present(site, outer)
-                && holder.names(content)
-                && holder != content
-                && !content.names(holder)
-            {
-                return true;
-            }
-            let can_hold = holder.is_none_or(|collection| !collection.is_leaf());
-            // Of a kind, two that are freed one after the other may stand side by side, unless one has elements.
-            let is_content = || {
-                places.label(outer.context) != places.label(site.context)
-                    || group.sites.iter().any(|element| is_element(element, outer))
-            };
-            outer.context != site.context && can_hold && is_before(site, outer) && is_content()
-        })
-    };
-    let mut outermost: Vec<&LoopSite> = group.sites.iter().filter(|site| !is_inside(site)).copied().collect();
-    if outermost.is_empty() {
-        outermost.clone_from(&group.sites);
-    }
-    let mut weights: Vec<(Option<&str>, u64)> = Vec::new();
-    for site in &outermost {
-        let label = places.label(site.context);
-        match weights.iter_mut().find(|(known, _)| *known == label) {
-            Some((_, weight)) => *weight = weight.saturating_add(site.bytes),
-            None => weights.push((label, site.bytes)),
-        }
-    }
-    let heaviest = weights
-        .iter()
-        .max_by_key(|(label, weight)| (*weight, std::cmp::Reverse(*label)));
-    let label = heaviest.and_then(|(label, _)| *label);
-    group.main = outermost
-        .into_iter()
-        .filter(|site| places.label(site.context) == label)
-        .collect();
-    group.collection = label.map(Collection::of);
 }

@@ -127,7 +127,7 @@ pub(super) fn short_lived(snapshot: &Snapshot, places: &mut Places<'_>) -> Vec<S
         let key = (at.place, places.label(context).map(str::to_owned));
         let line = lines.entry(key).or_default();
         let bytes = of_context.counters.total_bytes;
-        line.blocks += blocks;
+        line.blocks = line.blocks.saturating_add(blocks);
         line.granted_bytes = line.granted_bytes.saturating_add(bytes);
         for (sum, part) in [
             (&mut line.temporaries.none, temporaries.none),
@@ -135,7 +135,7 @@ pub(super) fn short_lived(snapshot: &Snapshot, places: &mut Places<'_>) -> Vec<S
             (&mut line.temporaries.four, temporaries.four),
             (&mut line.temporaries.eight, temporaries.eight),
         ] {
-            *sum += part;
+            *sum = sum.saturating_add(part);
         }
         if bytes >= line.face_bytes {
             (line.face, line.face_bytes) = (context, bytes);
@@ -144,7 +144,7 @@ pub(super) fn short_lived(snapshot: &Snapshot, places: &mut Places<'_>) -> Vec<S
     let mut short: Vec<ShortLived> = Vec::new();
     for followed in lines.into_values() {
         let Temporaries { none, one, four, eight } = followed.temporaries;
-        let soon = none + one + four + eight;
+        let soon = [none, one, four, eight].into_iter().fold(0, u64::saturating_add);
         if followed.blocks < ENOUGH || (soon as f64) < MOSTLY * followed.blocks as f64 {
             continue;
         }

@@ -18,7 +18,7 @@ use super::places::{PlaceId, Places};
 use super::rules::{self, ENOUGH, Judgement, Seen};
 use super::{advice, finding};
 use crate::ids::ScopeId;
-use crate::model::{Counters, LoopStats, Snapshot, add_counters, contents_built_at};
+use crate::model::{Counters, LoopSite, LoopStats, Snapshot, add_counters, contents_built_at};
 use crate::report::fraction;
 
 /// What all loops say.
@@ -46,6 +46,8 @@ struct Whole {
     counters: Counters,
     program: Counters,
     iteration: Iteration,
+    /// Calls that are no iterations, or not yet: recursive ones, and those that wait.
+    uncounted: u64,
     missed: Share,
 }
 
@@ -108,7 +110,7 @@ pub(super) fn judge(snapshot: &Snapshot, places: &mut Places<'_>, options: &Opti
                         finding: describe(&groups, at, &members, &seen, verdict, &whole, places),
                         scope: snapshot.scopes[scope].scope,
                         place: groups[at].place,
-                        churned: members.iter().map(|&member| groups[member].counters.freed_bytes).sum(),
+                        churned: sum(&groups, &members).freed_bytes,
                         contexts,
                     });
                 }
@@ -201,7 +203,9 @@ fn whole(snapshot: &Snapshot, places: &Places<'_>, scope: usize, stats: &LoopSta
         }
     }
     let node = &snapshot.scopes[scope];
-    let followed: u64 = stats.sites.iter().map(|site| site.allocations + site.growths).sum();
+    let events = stats.sites.iter().flat_map(|site| [site.allocations, site.growths]);
+    let followed = events.fold(0, u64::saturating_add);
+    let seen = stats.iterations.max(stats.observed);
     Whole {
         counters,
         program: snapshot.totals,
@@ -212,9 +216,10 @@ fn whole(snapshot: &Snapshot, places: &Places<'_>, scope: usize, stats: &LoopSta
             file: node.file.clone(),
             line: node.line,
             path: places.path(scope),
-            seen: stats.iterations.max(stats.observed),
+            seen,
             observed: stats.observed,
         },
+        uncounted: node.calls.entered.saturating_sub(seen),
         missed: Share::new(stats.missed_events, stats.missed_events.saturating_add(followed)),
     }
 }
@@ -237,7 +242,7 @@ fn see(
     let churned = cost.freed_bytes as f64 / iterations + grown_elsewhere * confinement.value();
     Seen {
         observed: stats.observed,
-        presence: group.presence(stats, whole.iteration.seen),
+        presence: group.presence(stats, whole.iteration.seen, whole.uncounted),
         most_present: group.counters.total_allocations as f64 / iterations,
         confinement,
         crossed_await,
@@ -297,8 +302,8 @@ fn same_contents(
 fn grown_elsewhere(group: &Group<'_>, observed: u64, iterations: f64) -> f64 {
     /// More than chance between observed iterations and all.
     const CLEARLY: f64 = 1.25;
-    let growths: u64 = group.sites.iter().map(|site| site.growths).sum();
-    let followed: u64 = group.sites.iter().map(|site| site.bytes).sum();
+    let sum = |of: fn(&LoopSite) -> u64| group.sites.iter().map(|site| of(site)).fold(0, u64::saturating_add);
+    let (growths, followed) = (sum(|site| site.growths), sum(|site| site.bytes));
     let followed = followed as f64 / observed.max(1) as f64;
     let here = group.counters.total_bytes as f64 / iterations;
     if growths > 0 && followed > CLEARLY * here {

@@ -28,6 +28,7 @@ mod judge;
 mod making;
 mod nesting;
 mod options;
+mod outermost;
 mod outside;
 pub(crate) mod part;
 mod places;

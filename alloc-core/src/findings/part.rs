@@ -1,8 +1,8 @@
 //! A snapshot of what happened inside one scope node, and since an earlier snapshot.
 //!
 //! Called by `budget::rebuilds`. Read side; pure. Invariant: references in the result are valid when those in the snapshots are. What is kept of loops are
-//! sums, which can be subtracted, and two things that cannot: most blocks alive at once and the sample of sizes, which stay those of the later
-//! snapshot. Cost: linear.
+//! sums, which are subtracted; a bit for each of the last observed iterations, of which those since are kept; and two things that can be
+//! neither: most blocks alive at once and the sample of sizes, which stay those of the later snapshot. Cost: linear.
 #![forbid(unsafe_code)]
 
 use std::collections::{HashMap, HashSet};
@@ -138,6 +138,11 @@ fn subtract(snapshot: &mut Snapshot, before: &Snapshot) {
             subtract_counters(&mut snapshot.contexts[now as usize].counters, &context.counters);
         }
     }
+    let calls: HashMap<ScopeNodeId, u64> = before.scopes.iter().map(|node| (node.id, node.calls.entered)).collect();
+    for node in &mut snapshot.scopes {
+        let earlier = calls.get(&node.id).copied().unwrap_or(0);
+        node.calls.entered = node.calls.entered.saturating_sub(earlier);
+    }
     for stats in &mut snapshot.loops {
         let earlier = before.loops.iter().find(|earlier| earlier.scope == stats.scope);
         if let Some(earlier) = earlier {
@@ -148,6 +153,9 @@ fn subtract(snapshot: &mut Snapshot, before: &Snapshot) {
 }
 
 fn subtract_loop(stats: &mut LoopStats, earlier: &LoopStats, same: &[Option<u32>]) {
+    for site in &mut stats.sites {
+        keep_recent(&mut site.recent, earlier.observed, stats.observed);
+    }
     for (now, before) in [
         (&mut stats.iterations, earlier.iterations),
         (&mut stats.observed, earlier.observed),
@@ -157,15 +165,34 @@ fn subtract_loop(stats: &mut LoopStats, earlier: &LoopStats, same: &[Option<u32>
     ] {
         *now = now.saturating_sub(before);
     }
+    stats.recent = stats.recent.min(stats.observed);
     let in_snapshot = |context: u32| same.get(context as usize).copied().flatten();
+    let places: HashMap<u32, usize> = stats.sites.iter().map(|site| site.context).zip(0..).collect();
     for before in &earlier.sites {
-        let now = in_snapshot(before.context);
-        let site = stats.sites.iter_mut().find(|site| Some(site.context) == now);
-        if let Some(site) = site {
-            subtract_site(site, before, &in_snapshot);
+        let now = in_snapshot(before.context).and_then(|context| places.get(&context));
+        if let Some(&at) = now {
+            subtract_site(&mut stats.sites[at], before, &in_snapshot);
         }
     }
     stats.sites.retain(|site| site.present > 0);
+}
+
+/// Keeps the bits of the observed iterations from number `from` up to `to`: those of iterations before say what was built before.
+fn keep_recent(recent: &mut [u32], from: u64, to: u64) {
+    let room = recent.len() as u64 * u64::from(u32::BITS);
+    let since = to.saturating_sub(from);
+    if since >= room {
+        return;
+    }
+    for (at, bits) in (0..).zip(recent) {
+        for bit in 0..u32::BITS {
+            // How many iterations after `from` the one was that has the bit now.
+            let after = (at * u64::from(u32::BITS) + u64::from(bit) + room - from % room) % room;
+            if after >= since {
+                *bits &= !(1 << bit);
+            }
+        }
+    }
 }
 
 fn subtract_site(site: &mut LoopSite, before: &LoopSite, in_snapshot: &dyn Fn(u32) -> Option<u32>) {

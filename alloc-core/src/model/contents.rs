@@ -92,7 +92,7 @@ pub fn contents_built_at<'a>(
         .iter()
         .filter(|stats| stats.scope == Some(scope) && stats.is_in(file) && stats.line >= line)
         .filter(|stats| stats.collection() == collection)
-        .filter(|stats| next_line.is_none_or(|next| stats.line < next.max(line + 1)))
+        .filter(|stats| next_line.is_none_or(|next| stats.line < next || stats.line == line))
         .min_by_key(|stats| stats.line)
 }
 
@@ -130,6 +130,15 @@ mod tests {
             None,
             "another kind of collection"
         );
+    }
+
+    #[test]
+    fn the_last_line_that_there_can_be_is_a_line() {
+        let last = [at(u32::MAX, 2)];
+        for (next, found) in [(None, true), (Some(u32::MAX), true), (Some(7), true)] {
+            let stats = contents_built_at(&last, "HashSet", "fraud.rs", u32::MAX, next, ScopeNodeId(2));
+            assert_eq!(stats.is_some(), found, "{next:?}");
+        }
     }
 
     #[test]

@@ -15,7 +15,9 @@ use crate::ids::ScopeNodeId;
 pub struct LoopStats {
     /// The scope whose calls are the iterations.
     pub scope: ScopeNodeId,
-    /// Iterations begun. Exact.
+    /// Iterations that have ended, and those that ran on a thread at that moment. A call inside a call of the same loop (recursion) is part of
+    /// it. Exact, but for what begins or ends on other threads meanwhile: of each thread one may be missed. None that waits at an `.await`,
+    /// is nested too deeply to be a call of its own, or was forgotten: [`CallStats::entered`](super::CallStats::entered) has these.
     pub iterations: u64,
     /// Iterations that were observed to their end.
     pub observed: u64,
@@ -45,7 +47,8 @@ pub struct LoopSite {
     /// Observed iterations that allocated here.
     pub present: u64,
     /// In which of the last observed iterations of the loop it did: a bit for each, 32 in a number, in an order that is the same for all sites
-    /// of the loop. Sites that are one line of code were present together in as many as all their bits.
+    /// of the loop (the observed iteration `n`, from 0 on, has bit `n` modulo their number). Sites that are one line of code were present
+    /// together in as many as all their bits.
     pub recent: Vec<u32>,
     /// Requests granted (events); growths are not in it.
     pub allocations: u64,

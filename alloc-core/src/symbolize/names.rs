@@ -192,12 +192,15 @@ pub(crate) fn enclosing_function<'a>(function: &str, outside: impl Iterator<Item
     let number = number.split_once('}')?.0;
     let type_name = format!("::{{{kind}_env#{number}}}");
     for name in outside.take(REACH) {
+        let (mut start, mut searched) = (0, 0);
         for (at, _) in name.match_indices(&type_name) {
-            let path = &name[..at];
-            let start = path
-                .rfind(|c: char| !(c.is_alphanumeric() || "_:{}#".contains(c)))
-                .map_or(0, |at| at + path[at..].chars().next().map_or(1, char::len_utf8));
-            let path = &path[start..];
+            // PERF: what is before the last match was searched for that one. Names come out of files, and may repeat it ever so often.
+            let news = &name[searched..at];
+            if let Some(end) = news.rfind(|c: char| !(c.is_alphanumeric() || "_:{}#".contains(c))) {
+                start = searched + end + news[end..].chars().next().map_or(1, char::len_utf8);
+            }
+            searched = at;
+            let path = &name[start..at];
             let library = ["std::", "core::", "alloc::", "hashbrown::", "alloc_core::"];
             if !path.is_empty() && !library.iter().any(|start| path.starts_with(start)) {
                 return Some(short_function(path)).filter(|name| name != "closure" && name != "async body");
@@ -519,6 +522,17 @@ mod tests {
         let block = "poll<shop::pay::handler::{async_fn#0}::{async_block_env#0}>";
         assert_eq!(name("{async_block#0}", &[block]).as_deref(), Some("pay::handler"));
         assert_eq!(name("handler", &[poll]), None);
+        let odd = "fold<std::a::{closure_env#0}→core::b::{closure_env#0}, std::c::{closure_env#0}, shop::fraud::rules::{closure_env#0}>";
+        assert_eq!(name("{closure#0}", &[odd]).as_deref(), Some("fraud::rules"));
+    }
+
+    #[test]
+    fn a_name_that_repeats_itself_takes_no_quadratic_time() {
+        let long = format!("std::a{}", "::{closure_env#0}".repeat(200_000));
+        let start = std::time::Instant::now();
+        assert_eq!(enclosing_function("{closure#0}", std::iter::once(long.as_str())), None);
+        // A second, unoptimised and on a busy machine; quadratic work would take many minutes.
+        assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
     }
 
     #[test]

@@ -3,7 +3,9 @@
 
 mod baselines;
 mod contents;
+mod hostile;
 mod nesting;
+mod outermost;
 mod outside;
 mod parts;
 mod texts;

@@ -90,3 +90,49 @@ fn nothing_since_leaves_no_loop() {
     assert_eq!(part.loops, []);
     assert_eq!(part.totals.total_allocations, 0);
 }
+
+/// The bits of the observed iterations `from..to`, of 64 that are remembered.
+fn bits(from: u64, to: u64) -> Vec<u32> {
+    let mut bits = vec![0_u32; 2];
+    for number in from.max(to.saturating_sub(64))..to {
+        bits[(number % 64 / 32) as usize] |= 1 << (number % 32);
+    }
+    bits
+}
+
+#[test]
+fn of_the_last_iterations_those_since_are_kept() {
+    // What was observed before and since, while one site was there before and the other since.
+    for (before, since) in [
+        (0, 40),
+        (10, 40),
+        (40, 40),
+        (63, 1),
+        (64, 5),
+        (100, 64),
+        (1000, 30),
+        (1000, 3000),
+    ] {
+        let (mut earlier, [this, _]) = two_tests();
+        let mut later = earlier.snapshot.clone();
+        let loops = [(&mut earlier.snapshot.loops[0], 0), (&mut later.loops[0], since)];
+        for (stats, since) in loops {
+            (stats.observed, stats.iterations) = (before + since, before + since);
+            stats.recent = (before + since).min(64);
+            let oldest = (before + since).saturating_sub(64);
+            stats.sites[0].recent = bits(oldest.min(before), before);
+            stats.sites[0].present = before + u64::from(since > 0);
+            stats.sites[1].recent = bits(before.max(oldest), before + since);
+            stats.sites[1].present = 1 + since;
+        }
+        let part = part(later, ScopeNodeId(this), Some(&earlier.snapshot));
+        let stats = &part.loops[0];
+        assert_eq!((stats.observed, stats.recent), (since, since.min(64)), "{before}");
+        let ones: Vec<u32> = stats
+            .sites
+            .iter()
+            .map(|site| site.recent.iter().map(|bits| bits.count_ones()).sum())
+            .collect();
+        assert_eq!(ones, [0, since.min(64) as u32], "{before} and {since}");
+    }
+}
