@@ -10,7 +10,7 @@ const PAGE = 200;
 
 const count = n => Math.round(n).toLocaleString('en-US');
 function bytes(n) {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
   let size = Math.abs(n), unit = 0;
   while (size >= 1023.95 && unit < units.length - 1) { size /= 1024; unit += 1; }
   return (n < 0 ? '-' : '') + (unit === 0 ? String(Math.round(size)) : size.toFixed(1)) + ' ' + units[unit];
