@@ -116,10 +116,11 @@ page('summary', 'Summary', () => {
   const totals = report.totals;
   const card = (title, value, note) => make('div', { class: 'card' }, title, make('b', {}, value), make('span', { class: 'faint' }, note));
   const parts = [make('div', { class: 'cards' },
-    card('Live now', bytes(totals.live_bytes), counted(totals.live_blocks, 'block')),
-    card('Peak', bytes(report.peak_bytes), 'largest live bytes'),
+    // Null: unknown after time in mode off, or samples are too few to say.
+    report.live_bytes === null ? card('Live now', 'not known', '') : card('Live now', bytes(totals.live_bytes), counted(totals.live_blocks, 'block')),
+    report.peak_bytes === null ? card('Peak', 'not known', '') : card('Peak', bytes(report.peak_bytes), 'largest live bytes'),
     card('Granted', bytes(totals.total_bytes), counted(totals.total_allocations, 'allocation')),
-    card('Freed', bytes(totals.freed_bytes), counted(totals.total_frees, 'free')),
+    report.freed_bytes === null ? card('Freed', 'not known', '') : card('Freed', bytes(totals.freed_bytes), counted(totals.total_frees, 'free')),
     card('Copied', bytes(totals.copied_bytes), counted(totals.total_reallocations, 'reallocation')),
     card('Rebuilds', count(data.findings.length), 'findings'))];
   const temporary = report.sites.reduce((sum, site) => sum + site.temporary_bytes, 0);
@@ -160,7 +161,7 @@ page('scopes', 'Scopes', () => report.scopes.length < 2
     { title: 'Bytes', first: true, value: scope => scope.inclusive.total_bytes, show: bytes },
     { title: 'Self', value: scope => scope.own.total_bytes, show: bytes },
     { title: 'Live', value: scope => scope.inclusive.live_bytes, show: bytes },
-    { title: 'Peak', value: scope => scope.peak_bytes, show: bytes },
+    { title: 'Peak', value: scope => scope.peak_bytes || 0, show: (n, scope) => scope.peak_bytes === null ? '-' : bytes(n) },
     ...[['Calls', scope => scope.calls.completed, count], ['Bytes a call', scope => scope.per_call.bytes || 0, bytes],
       ['Allocations a call', scope => scope.per_call.allocations || 0, n => n.toFixed(1)],
       ['Retained a call', scope => scope.per_call.retained_bytes || 0, bytes],
