@@ -15,7 +15,8 @@
 //! fn main() -> Result<(), alloc_core::Error> {
 //!     let before = Snapshot::take()?;
 //!     let kept = squares(1000);
-//!     let after = Snapshot::take()?;
+//!     let mut after = Snapshot::take()?;
+//!     after.resolve(); // names for addresses
 //!     let diff = SnapshotDiff::between(&before, &after);
 //!     println!("{}", diff.report());
 //!     drop(kept);

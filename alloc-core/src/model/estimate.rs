@@ -155,8 +155,7 @@ impl SampleSum {
     /// larger than the interval is enough: it is sampled for certain.
     #[must_use]
     pub fn is_enough(&self) -> bool {
-        let interval = self.interval_bytes as f64;
-        self.samples > 0 && self.bytes * self.bytes >= LEAST_SAMPLES * (self.bytes_variance + interval * interval)
+        self.samples > 0 && is_enough(self.bytes, self.bytes_variance, self.interval_bytes as f64)
     }
 
     /// Adds other samples.
@@ -199,6 +198,11 @@ impl Samples {
     pub fn is_empty(&self) -> bool {
         self.granted.samples == 0
     }
+}
+
+/// True when `bytes` with that variance are as good as ten samples of equal weight, `unseen` bytes allowed for.
+pub(crate) fn is_enough(bytes: f64, variance: f64, unseen: f64) -> bool {
+    bytes * bytes >= LEAST_SAMPLES * (variance + unseen * unseen)
 }
 
 /// All values `m` that `value` is no further away from than 1.96 standard errors, the variance being proportional to `m`: Wilson's

@@ -21,6 +21,7 @@ pub use crate::ids::{ScopeId, ScopeKind, ScopeNodeId};
 pub use contents::{ContentStats, contents_built_at};
 pub use diff::{Change, DiffBasis, DiffSide, Matching, ScopeDiff, SiteDiff, SnapshotDiff, WindowChange, WindowSamples};
 pub use error::Error;
+pub(crate) use estimate::is_enough;
 pub use estimate::{Estimate, LEAST_SAMPLES, SampleSum, Samples, Sampling};
 pub use iterations::{FreedBefore, LoopSite, LoopStats, Temporaries};
 pub use stacks::{Stack, Stacks};

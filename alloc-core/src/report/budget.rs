@@ -6,7 +6,7 @@
 use std::fmt::{self, Write as _};
 
 use super::hot;
-use super::units::{WIDTH, bytes, count, fit, grouped, share, wrapped_to};
+use super::units::{WIDTH, bytes, count, counted, fit, grouped, share, wrapped_to};
 use super::{Options, Rank, Report};
 use crate::budget::passes::{News, Written};
 use crate::budget::{Check, Limit, Metric, SiteUsage, Subject, Usage};
@@ -40,29 +40,36 @@ pub(super) fn exceeded(budgets: &[BudgetStats], width: usize, f: &mut String) ->
     }
     writeln!(f, "\nBUDGETS exceeded")?;
     for budget in budgets {
-        let calls = if budget.calls_over == 1 { "call" } else { "calls" };
         let place = format!("{} ({}:{})", budget.name, budget.file, budget.line);
-        let title = format!("  {place}: {} {calls} over", count(budget.calls_over));
+        let title = format!("  {place}: {} over", counted(budget.calls_over, "call"));
         writeln!(f, "{}", fit(&title, width))?;
-        for (metric, limit, worst, figure) in [
+        for (metric, name, limit, worst) in [
             (
+                Metric::Allocations,
                 "allocations",
                 budget.allocations,
                 budget.worst_allocations,
-                count as fn(u64) -> String,
             ),
-            ("bytes", budget.bytes, budget.worst_bytes, bytes),
-            ("peak", budget.peak_bytes, budget.worst_peak_bytes, bytes),
-            ("retained", budget.retained_bytes, budget.worst_retained_bytes, bytes),
-            ("live", budget.bounded_bytes, budget.worst_live_bytes, bytes),
+            (Metric::Bytes, "bytes", budget.bytes, budget.worst_bytes),
+            (Metric::Peak, "peak", budget.peak_bytes, budget.worst_peak_bytes),
+            (
+                Metric::Retained,
+                "retained",
+                budget.retained_bytes,
+                budget.worst_retained_bytes,
+            ),
+            // All calls together: bytes, as what one of them retains.
+            (Metric::Retained, "live", budget.bounded_bytes, budget.worst_live_bytes),
         ] {
             if let Some(limit) = limit.filter(|&limit| worst > limit) {
-                writeln!(
-                    f,
-                    "    {metric:<12} limit {:>11}   worst {:>11}",
-                    figure(limit),
-                    figure(worst)
-                )?;
+                let rounded = if metric.is_bytes() { bytes } else { count };
+                let mut figures = [limit, worst].map(rounded);
+                if figures[0] == figures[1] {
+                    figures = [limit, worst].map(|value| figure(metric, value));
+                }
+                let [limit, worst] = figures;
+                let line = format!("    {name:<12} limit {limit:>11}   worst {worst:>11}");
+                writeln!(f, "{}", fit(&line, width))?;
             }
         }
     }
@@ -117,12 +124,6 @@ fn figure(metric: Metric, value: u64) -> String {
     let unit = if metric.is_bytes() { " B" } else { "" };
     // To the last digit: an exact limit is kept or not by one.
     format!("{}{unit}", grouped(value))
-}
-
-/// `1 allocation`, `2 allocations`.
-fn counted(value: u64, what: &str) -> String {
-    let plural = if value == 1 { "" } else { "s" };
-    format!("{} {what}{plural}", count(value))
 }
 
 /// `  allocations   15   limit <= 12   over by 3`.

@@ -9,9 +9,9 @@ use std::fmt::{self, Write as _};
 use serde_json::{Value, json};
 
 use super::sites::{Conduits, Enclosing, Folder, Line};
-use super::units::{bytes, count, duration, fit, fraction, share, signed_bytes, signed_count, wrapped_to};
+use super::units::{bytes, count, counted, duration, fit, fraction, share, signed_bytes, signed_count, wrapped_to};
 use super::{DiffReport, REPORT_VERSION, sampled, scopes};
-use crate::model::{Change, Matching, ScopeDiff, SnapshotDiff, WindowSamples};
+use crate::model::{Change, Matching, SampleSum, ScopeDiff, SnapshotDiff, WindowSamples};
 
 #[derive(Clone, Default)]
 struct Row {
@@ -171,13 +171,20 @@ pub(super) fn text(report: &DiffReport<'_>, f: &mut String) -> fmt::Result {
     let diff = report.diff;
     let table = table(report);
     writeln!(f, "{}", fit(&title(diff), report.options.width))?;
+    let without_names = table.folder.knows_addresses_only();
+    if without_names && let Some(note) = table.folder.note() {
+        f.write_str(&wrapped_to(note, 2, report.options.width))?;
+    }
     headline(report, &table, f)?;
     totals(report, f)?;
     for &view in View::of(diff) {
         sites(report, &table, view, f)?;
     }
     scope_table(report, f)?;
-    let notes = notes(diff, &table);
+    let mut notes = notes(diff, &table);
+    if without_names {
+        notes.pop();
+    }
     if !notes.is_empty() {
         writeln!(f)?;
     }
@@ -223,21 +230,22 @@ fn headline(report: &DiffReport<'_>, table: &Table<'_>, f: &mut String) -> fmt::
             View::Net => "grows most",
             View::Granted => "asks for more",
         };
-        let unit = if view == View::Granted { "allocations" } else { "blocks" };
+        let unit = if view == View::Granted { "allocation" } else { "block" };
         if first {
             writeln!(f)?;
             first = false;
         }
         let place = line.place(report.options.base());
-        let (size, blocks) = (bytes(size.unsigned_abs()), count(blocks.unsigned_abs()));
-        writeln!(
-            f,
-            "{}",
-            fit(
-                &format!("{place} {what}: {size} in {blocks} {unit}"),
-                report.options.width
-            )
-        )?;
+        let headline = match samples_of(row, view).filter(|sum| !sum.is_enough()) {
+            Some(sum) => format!("{place} {what}, estimated: {}", sampled::too_few(&sum)),
+            // Bytes come without blocks where one has grown.
+            None if blocks <= 0 => format!("{place} {what}: {}", bytes(size.unsigned_abs())),
+            None => {
+                let blocks = counted(blocks.unsigned_abs(), unit);
+                format!("{place} {what}: {} in {blocks}", bytes(size.unsigned_abs()))
+            }
+        };
+        writeln!(f, "{}", fit(&headline, report.options.width))?;
         let sentence = line.sentence();
         if !sentence.is_empty() {
             writeln!(f, "  {}", fit(&sentence, report.options.width - 2))?;
@@ -311,7 +319,9 @@ fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut String)
     let whole = view.whole(&rows);
     let blocks_title = if view == View::Granted { "allocations" } else { "blocks" };
     let share_title = if shares { "share" } else { "" };
-    let line = columns([share_title, "bytes", blocks_title, "net growth", "allocated", "events"].map(str::to_owned));
+    // What is not the view's own figure is that of the site, whatever the view.
+    let of_site = ["site growth", "site granted", "site events"];
+    let line = columns([share_title, "bytes", blocks_title, of_site[0], of_site[1], of_site[2]].map(str::to_owned));
     writeln!(f, "{line}")?;
     for (rank, row) in (1..).zip(&rows[..shown]) {
         let title = table.line(row).title(report.options.base());
@@ -337,10 +347,7 @@ fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut String)
             signed_bytes(row.change.bytes),
             signed_count(row.change.allocations.saturating_add(row.change.reallocations)),
         ];
-        let sum = row.samples.map(|samples| match view {
-            View::Retained => samples.retained,
-            _ => samples.granted,
-        });
+        let sum = samples_of(row, view);
         match sum {
             // Figures of so few samples would only mislead.
             Some(sum) if !sum.is_enough() => writeln!(f, "     estimated: {}", sampled::too_few(&sum))?,
@@ -358,6 +365,14 @@ fn sites(report: &DiffReport<'_>, table: &Table<'_>, view: View, f: &mut String)
         writeln!(f, "  smaller sites not shown: {}", count((rows.len() - shown) as u64))?;
     }
     Ok(())
+}
+
+/// The samples behind what a view shows of a row.
+fn samples_of(row: &Row, view: View) -> Option<SampleSum> {
+    row.samples.map(|samples| match view {
+        View::Retained => samples.retained,
+        _ => samples.granted,
+    })
 }
 
 fn columns([share, bytes, blocks, net, granted, events]: [String; 6]) -> String {

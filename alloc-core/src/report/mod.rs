@@ -289,9 +289,10 @@ const NO_LINES: &str = "note: this binary has no line tables, so sites are named
                         functions are missing. To see lines, add to Cargo.toml: [profile.release] debug = \
                         \"line-tables-only\"";
 
-/// Said once, when nothing is resolved.
-const NO_SYMBOLS: &str = "note: the addresses are not resolved. Call Snapshot::resolve() before reporting, in a process \
-                          that runs the same build.";
+/// Said once and first, when nothing is resolved.
+const NO_SYMBOLS: &str = "note: no frame of the program has a name. Either Snapshot::resolve() was not called in a process of this \
+                          build, or the build has no symbols (strip): names then come from a build that has them \
+                          (Snapshot::resolve_with).";
 
 #[cfg(test)]
 mod tests;

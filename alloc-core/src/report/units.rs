@@ -42,7 +42,18 @@ pub(crate) fn bytes(value: u64) -> String {
         scaled /= 1024.0;
         unit += 1;
     }
-    format!("{scaled:.1} {}", UNITS[unit])
+    format!("{} {}", tenths(scaled), UNITS[unit])
+}
+
+/// One decimal, halves away from zero: as scripts in browsers round. Formatting alone would round them to even.
+fn tenths(value: f64) -> String {
+    format!("{:.1}", (value * 10.0).round() / 10.0)
+}
+
+/// `1 block`, `2 blocks`.
+pub(super) fn counted(value: u64, what: &str) -> String {
+    let plural = if value == 1 { "" } else { "s" };
+    format!("{} {what}{plural}", count(value))
 }
 
 /// [`bytes`] with a sign, unless zero.
@@ -68,7 +79,7 @@ pub(super) fn mean_count(sum: u64, calls: u64) -> String {
     match calls {
         0 => "-".to_owned(),
         _ if sum / calls >= 1000 => count(sum / calls),
-        _ => format!("{:.1}", sum as f64 / calls as f64),
+        _ => tenths(sum as f64 / calls as f64),
     }
 }
 
@@ -84,7 +95,7 @@ pub(super) fn mean_bytes(sum: u64, calls: u64) -> String {
 pub(crate) fn share(part: u64, whole: u64) -> String {
     match whole {
         0 => "-".to_owned(),
-        _ => format!("{:.1} %", 100.0 * part as f64 / whole as f64),
+        _ => format!("{} %", tenths(100.0 * part as f64 / whole as f64)),
     }
 }
 
@@ -174,6 +185,16 @@ mod tests {
             [50, 12_345, 250_000, 7_500_000].map(duration),
             ["50 ms", "12.3 s", "4 min 10 s", "2 h 05 min"]
         );
+    }
+
+    #[test]
+    fn halves_are_rounded_up_as_on_the_page() {
+        assert_eq!(
+            [288_000, 256, 1280, 3840].map(bytes),
+            ["281.3 KiB", "256 B", "1.3 KiB", "3.8 KiB"]
+        );
+        assert_eq!([(1, 80), (3, 80)].map(|(a, b)| share(a, b)), ["1.3 %", "3.8 %"]);
+        assert_eq!(mean_count(9, 4), "2.3");
     }
 
     #[test]

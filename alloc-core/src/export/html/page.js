@@ -10,7 +10,7 @@ const PAGE = 200;
 
 const count = n => Math.round(n).toLocaleString('en-US');
 function bytes(n) {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB'];
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB', 'EiB'];
   let size = Math.abs(n), unit = 0;
   while (size >= 1023.95 && unit < units.length - 1) { size /= 1024; unit += 1; }
   return (n < 0 ? '-' : '') + (unit === 0 ? String(Math.round(size)) : size.toFixed(1)) + ' ' + units[unit];
@@ -120,10 +120,10 @@ page('summary', 'Summary', () => {
   const totals = report.totals;
   const card = (title, value, note) => make('div', { class: 'card' }, title, make('b', {}, value), make('span', { class: 'faint' }, note));
   const parts = [make('div', { class: 'cards' },
-    card('Live now', known(bytes)(report.live_bytes), report.live_bytes === null ? 'tracking was off for a time' : counted(totals.live_blocks, 'block')),
-    card('Peak', bytes(report.peak_bytes), 'largest live bytes'),
+    card('Live now', known(bytes)(report.live_bytes), report.live_bytes === null ? 'tracking was off for a time, or too few samples' : counted(totals.live_blocks, 'block')),
+    card('Peak', known(bytes)(report.peak_bytes), report.peak_bytes === null ? 'too few samples' : 'largest live bytes'),
     card('Granted', bytes(totals.total_bytes), counted(totals.total_allocations, 'allocation')),
-    card('Freed', bytes(totals.freed_bytes), counted(totals.total_frees, 'free')),
+    card('Freed', known(bytes)(report.freed_bytes), report.freed_bytes === null ? 'too few samples' : counted(totals.total_frees, 'free')),
     card('Copied', bytes(totals.copied_bytes), counted(totals.total_reallocations, 'reallocation')),
     card('Rebuilds', count(data.findings.length), 'findings'))];
   for (const [title, figure, whole, format] of [
@@ -163,7 +163,7 @@ page('scopes', 'Scopes', () => report.scopes.length < 2
     { title: 'Bytes', first: true, value: scope => scope.inclusive.total_bytes, show: bytes },
     { title: 'Self', value: scope => scope.own.total_bytes, show: bytes },
     { title: 'Live', value: scope => scope.inclusive.live_bytes, show: bytes },
-    { title: 'Peak', value: scope => scope.peak_bytes, show: bytes },
+    { title: 'Peak', value: scope => scope.peak_bytes || 0, show: (n, scope) => scope.peak_bytes === null ? '-' : bytes(n) },
     ...[['Calls', scope => scope.calls.completed, count], ['Bytes a call', scope => scope.per_call.bytes || 0, bytes],
       ['Allocations a call', scope => scope.per_call.allocations || 0, n => n.toFixed(1)],
       ['Retained a call', scope => scope.per_call.retained_bytes || 0, bytes],

@@ -141,6 +141,15 @@ pub(super) fn table<'a>(report: &Report<'a>) -> Table<'a> {
         row.scopes
             .sort_unstable_by_key(|&(scope, granted)| (u64::MAX - granted, scope));
     }
+    if let Some(sampling) = &snapshot.sampling {
+        for row in rows.iter_mut().filter(|row| row.samples.is_some()) {
+            sampled::limit(&mut row.counters, &snapshot.totals);
+            row.temporary = row.temporary.min(sampling.bytes);
+            for (_, granted) in &mut row.scopes {
+                *granted = snapshot.totals.total_bytes.min(*granted);
+            }
+        }
+    }
     let lines = folder.lines();
     rows.sort_by(|a, b| {
         let weight = |row: &Row| (row.weight, row.counters.total_bytes, row.counters.total_allocations);
@@ -205,15 +214,34 @@ impl Table<'_> {
     }
 }
 
+/// Said instead of all figures.
+const OFF: &str = "Nothing was recorded: tracking is off. ALLOCSCOPE_MODE=exact, or set_mode, turns it on.";
+
+/// True when tracking is off, and was from the start.
+fn is_empty(snapshot: &Snapshot) -> bool {
+    snapshot.mode == "off" && snapshot.contexts.is_empty() && snapshot.totals.total_allocations == 0
+}
+
+/// That nothing has a name comes first.
 fn notes(snapshot: &Snapshot, table: &Table<'_>) -> Vec<String> {
+    if is_empty(snapshot) {
+        return vec![format!("note: {OFF}")];
+    }
     let mut notes = Vec::new();
+    let of_names = table.folder.note().map(str::to_owned);
+    let (first, last) = if table.folder.knows_addresses_only() {
+        (of_names, None)
+    } else {
+        (None, of_names)
+    };
+    notes.extend(first);
     if snapshot.was_off {
         notes.push("note: tracking was off for a time; blocks granted then are in no figure.".to_owned());
     }
     if snapshot.mode == "scopes" && snapshot.stacks.is_empty() {
         notes.push("note: mode scopes records no call stacks; ALLOCSCOPE_MODE=exact does.".to_owned());
     }
-    notes.extend(table.folder.note().map(str::to_owned));
+    notes.extend(last);
     notes
 }
 
@@ -236,6 +264,8 @@ pub(super) fn json(report: &Report<'_>) -> Value {
 fn json_of(report: &Report<'_>, table: &Table<'_>, sites: impl IntoIterator<Item = usize>) -> Value {
     let snapshot = report.snapshot;
     let whole = table.whole;
+    let program = sampled::Program::of(snapshot);
+    let granted = snapshot.sampling.map_or(u64::MAX, |sampling| sampling.bytes);
     let sites: Vec<Value> = sites
         .into_iter()
         .map(|at| {
@@ -257,7 +287,7 @@ fn json_of(report: &Report<'_>, table: &Table<'_>, sites: impl IntoIterator<Item
                 "collection": line.collection,
                 "counters": row.counters,
                 "temporary_bytes": row.temporary,
-                "estimates": sampled::json(row.samples.as_ref()),
+                "estimates": sampled::json(row.samples.as_ref(), granted),
                 "contexts": row.contexts,
                 "scopes": scopes,
                 "stack": stack.map(|stack| table.folder.source_frames(stack.frames)).unwrap_or_default(),
@@ -282,12 +312,12 @@ fn json_of(report: &Report<'_>, table: &Table<'_>, sites: impl IntoIterator<Item
                 "file": node.file,
                 "line": node.line,
                 "kind": node.kind,
-                "own": node.own,
-                "inclusive": node.inclusive,
-                "peak_bytes": node.peak_bytes,
+                "own": sampled::within(&node.own, node.own_samples.as_ref()),
+                "inclusive": sampled::within(&node.inclusive, node.inclusive_samples.as_ref()),
+                "peak_bytes": program.peak_of(at, node),
                 "self_peak_bytes": node.self_peak_bytes,
-                "own_estimates": sampled::json(node.own_samples.as_ref()),
-                "inclusive_estimates": sampled::json(node.inclusive_samples.as_ref()),
+                "own_estimates": sampled::json(node.own_samples.as_ref(), granted),
+                "inclusive_estimates": sampled::json(node.inclusive_samples.as_ref(), granted),
                 "calls": node.calls,
                 "per_call": {
                     "allocations": mean(node.calls.allocations),
@@ -306,11 +336,12 @@ fn json_of(report: &Report<'_>, table: &Table<'_>, sites: impl IntoIterator<Item
         "mode": snapshot.mode,
         "taken_at_unix_ms": snapshot.taken_at_unix_ms,
         "uptime_ms": snapshot.uptime_ms,
-        "totals": snapshot.totals,
-        "live_bytes": snapshot.live_bytes(),
+        "totals": program.totals,
+        "live_bytes": program.live_bytes(),
+        "freed_bytes": program.freed_bytes(),
         "sampling": snapshot.sampling,
-        "estimates": sampled::json(snapshot.sampling.as_ref().map(|sampling| &sampling.samples)),
-        "peak_bytes": snapshot.peak_bytes,
+        "estimates": sampled::json(snapshot.sampling.as_ref().map(|sampling| &sampling.samples), granted),
+        "peak_bytes": program.peak.filter(|_| !is_empty(snapshot)),
         "site_count": table.rows.len(),
         "sites": sites,
         "scopes": scopes,

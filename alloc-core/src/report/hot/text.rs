@@ -6,10 +6,10 @@
 
 use std::fmt::{self, Write as _};
 
-use super::super::units::{bytes, count, duration, fit, mean_bytes, mean_count, share, wrapped_to};
+use super::super::units::{bytes, count, counted, duration, fit, mean_bytes, mean_count, share, wrapped_to};
 use super::super::{Rank, Report, budget, sampled, scopes};
-use super::{Row, Table, notes, table};
-use crate::model::{Counters, Samples, TrackerStats};
+use super::{OFF, Row, Table, is_empty, notes, table};
+use crate::model::{Counters, SampleSum, Samples, TrackerStats};
 
 pub(in crate::report) fn text(report: &Report<'_>, f: &mut String) -> fmt::Result {
     let snapshot = report.snapshot;
@@ -24,6 +24,15 @@ pub(in crate::report) fn text(report: &Report<'_>, f: &mut String) -> fmt::Resul
         duration(snapshot.uptime_ms)
     );
     writeln!(f, "{}", fit(&title, width))?;
+    if is_empty(snapshot) {
+        // Figures of nothing would read as those of a program that allocates nothing.
+        writeln!(f)?;
+        return f.write_str(&wrapped_to(OFF, 2, width));
+    }
+    let without_names = table.folder.knows_addresses_only();
+    if without_names && let Some(note) = table.folder.note() {
+        f.write_str(&wrapped_to(note, 2, width))?;
+    }
     headline(report, &table, f)?;
     totals(report, f)?;
     sites(report, &table, f)?;
@@ -33,7 +42,7 @@ pub(in crate::report) fn text(report: &Report<'_>, f: &mut String) -> fmt::Resul
     for text in snapshot.sampling.iter().flat_map(sampled::paragraphs) {
         f.write_str(&wrapped_to(&text, 2, width))?;
     }
-    for note in notes(snapshot, &table) {
+    for note in notes(snapshot, &table).into_iter().skip(usize::from(without_names)) {
         f.write_str(&wrapped_to(&note, 2, width))?;
     }
     Ok(())
@@ -44,30 +53,47 @@ fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Resu
     let Some(row) = table.rows.iter().find(named) else {
         return Ok(());
     };
-    let line = &table.folder.lines()[row.line];
-    let part = share(row.weight, table.whole);
-    let place = line.place(report.options.base());
     writeln!(f)?;
+    if let Some(first) = table.rows.first().filter(|first| first.stack.is_none()) {
+        // Whatever has a line is lighter than what has none, and could be the least of it.
+        let part = share(first.weight, table.whole);
+        let headline = format!(
+            "Hottest: not known, {part} {} has no call stack recorded",
+            report.rank.of_all()
+        );
+        return f.write_str(&wrapped_to(&headline, 2, report.options.width));
+    }
+    let line = &table.folder.lines()[row.line];
+    let place = line.place(report.options.base());
+    let sentence = line.sentence();
+    if let Some(sum) = too_few(report.rank, row) {
+        let headline = format!("Hottest: {place}, estimated: {}", sampled::too_few(sum));
+        f.write_str(&wrapped_to(&headline, 2, report.options.width))?;
+        if !sentence.is_empty() {
+            f.write_str(&wrapped_to(&format!("  {sentence}"), 4, report.options.width))?;
+        }
+        return Ok(());
+    }
+    let part = share(row.weight, table.whole);
     let headline = format!("Hottest: {place}, {part} {}", report.rank.of_all());
     f.write_str(&wrapped_to(&headline, 2, report.options.width))?;
     let what = match report.rank {
         Rank::Live => format!(
-            "{} in {} live blocks",
+            "{} in {}",
             bytes(row.counters.live_bytes),
-            count(row.counters.live_blocks)
+            counted(row.counters.live_blocks, "live block")
         ),
         Rank::Peak => format!("{} at the peak", bytes(row.counters.bytes_at_peak)),
         Rank::Copied => format!("{} copied", bytes(row.weight)),
-        Rank::Temporary => format!("about {} in blocks freed at once", bytes(row.weight)),
+        Rank::Temporary => format!("about {} in blocks freed at once", bytes(row.temporary)),
         Rank::Allocations | Rank::Bytes => {
             format!(
-                "{} in {} allocations",
+                "{} in {}",
                 bytes(row.counters.total_bytes),
-                count(row.counters.total_allocations)
+                counted(row.counters.total_allocations, "allocation")
             )
         }
     };
-    let sentence = line.sentence();
     let separator = if sentence.is_empty() { "" } else { ": " };
     f.write_str(&wrapped_to(
         &format!("  {sentence}{separator}{what}"),
@@ -76,28 +102,43 @@ fn headline(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Resu
     ))
 }
 
+/// The samples behind what is ranked by, where these are too few to say.
+fn too_few(rank: Rank, row: &Row) -> Option<&SampleSum> {
+    let samples = row.samples.as_ref()?;
+    let of_rank = match rank {
+        Rank::Live => &samples.live,
+        _ => &samples.granted,
+    };
+    [&samples.granted, of_rank].into_iter().find(|sum| !sum.is_enough())
+}
+
 fn totals(report: &Report<'_>, f: &mut String) -> fmt::Result {
     let snapshot = report.snapshot;
-    let t = &snapshot.totals;
-    let live = sampled::live(snapshot);
+    let program = sampled::Program::of(snapshot);
+    let t = &program.totals;
+    // The left column is too narrow for a sentence.
+    let (frees, freed) = match program.too_few_freed {
+        Some(samples) => (few(samples), format!("too few samples ({samples})")),
+        None => (count(t.total_frees), bytes(t.freed_bytes)),
+    };
     let left = [
         ("allocations", count(t.total_allocations)),
         ("reallocations", count(t.total_reallocations)),
-        ("frees", count(t.total_frees)),
-        ("peak", bytes(snapshot.peak_bytes)),
+        ("frees", frees),
+        ("peak", peak_text(program.peak)),
     ];
     let right = [
         ("bytes granted", bytes(t.total_bytes)),
         ("bytes copied", bytes(t.copied_bytes)),
-        ("bytes freed", bytes(t.freed_bytes)),
-        ("live now", live),
+        ("bytes freed", freed),
+        ("live now", program.live()),
     ];
     writeln!(f, "\nWHOLE PROGRAM")?;
     for ((left_name, left), (right_name, right)) in left.into_iter().zip(right) {
         writeln!(f, "  {left_name:<13} {left:>13}     {right_name:<13} {right}")?;
     }
     if let Some(sampling) = &snapshot.sampling {
-        let live = sampled::estimate(&sampling.samples.live);
+        let live = sampled::estimate(&sampling.samples.live, sampling.bytes);
         let text =
             format!("  Sampled: frees, bytes freed, peak and live are estimated; live of what was sampled: {live}");
         f.write_str(&wrapped_to(&text, 4, report.options.width))?;
@@ -139,7 +180,7 @@ fn sites(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result 
             share(row.weight, whole),
             bytes(c.total_bytes),
             count(c.total_allocations),
-            bytes(c.live_bytes),
+            live_of(c, row.samples.as_ref(), false),
             // Samples do not tell what a site held then.
             if row.samples.is_some() && c.bytes_at_peak == 0 {
                 "-".to_owned()
@@ -159,8 +200,9 @@ fn sites(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::Result 
             _ => writeln!(f, "{}", columns(&figures).trim_end())?,
         }
         if let Some(samples) = &row.samples {
+            let granted = report.snapshot.sampling.map_or(u64::MAX, |sampling| sampling.bytes);
             f.write_str(&wrapped_to(
-                &format!("     {}", sampled::site(samples)),
+                &format!("     {}", sampled::site(samples, granted)),
                 7,
                 report.options.width,
             ))?;
@@ -186,7 +228,8 @@ fn whereabouts(report: &Report<'_>, table: &Table<'_>, row: &Row) -> Option<Stri
         let names = table.scope_path(report.snapshot, scope);
         let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
         let path = scopes::path(&names, report.options.width - 5 - 22);
-        let part = share(granted, row.counters.total_bytes);
+        let all = row.scopes.iter().map(|(_, granted)| *granted);
+        let part = share(granted, all.fold(0, u64::saturating_add));
         let partly = if part == "100.0 %" {
             String::new()
         } else {
@@ -269,14 +312,17 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::
 
     let heads = ["bytes", "self bytes", "live", "self live", "peak"];
     writeln!(f, "\n{}", columns.heading("SCOPES, in total", heads))?;
+    let program = sampled::Program::of(report.snapshot);
+    let is_sampled = program.is_sampled();
     for row in &rows {
         let node = &nodes[row.at];
+        let live = live_of(&node.inclusive, node.inclusive_samples.as_ref(), is_sampled);
         let figures = [
             bytes(node.inclusive.total_bytes),
             bytes(node.own.total_bytes),
-            live_of(&node.inclusive, node.inclusive_samples.as_ref()),
-            live_of(&node.own, node.own_samples.as_ref()),
-            bytes(node.peak_bytes),
+            program.too_few_alive.filter(|_| row.at == 0).map_or(live, few),
+            live_of(&node.own, node.own_samples.as_ref(), is_sampled),
+            peak_text(program.peak_of(row.at, node)),
         ];
         let name = columns.label((row.at > 0).then_some(&node.name), row.depth);
         writeln!(f, "{}", columns.line(&name, figures))?;
@@ -287,12 +333,26 @@ fn scope_tables(report: &Report<'_>, table: &Table<'_>, f: &mut String) -> fmt::
     Ok(())
 }
 
-/// Live bytes of a scope; how many samples there are where these are too few.
-fn live_of(counters: &Counters, samples: Option<&Samples>) -> String {
+/// Live bytes of a scope or a site, never more than were granted; how many samples there are where these are too few. `may_be_unseen`: what
+/// has no sample may have been granted in mode `sampled` nevertheless.
+fn live_of(counters: &Counters, samples: Option<&Samples>, may_be_unseen: bool) -> String {
+    let is_none = counters.live_bytes == 0;
     match samples.map(|samples| &samples.live) {
-        Some(live) if live.samples > 0 && !live.is_enough() => format!("few ({})", live.samples),
-        _ => bytes(counters.live_bytes),
+        Some(live) if !live.is_enough() && (live.samples > 0 || is_none) => few(live.samples),
+        Some(_) => bytes(counters.live_bytes.min(counters.total_bytes)),
+        None if may_be_unseen && is_none && counters.total_bytes > 0 => few(0),
+        None => bytes(counters.live_bytes),
     }
+}
+
+/// "too few samples" where there is no room for it.
+fn few(samples: u64) -> String {
+    format!("few ({samples})")
+}
+
+/// A peak; its samples are not counted.
+fn peak_text(peak: Option<u64>) -> String {
+    peak.map_or_else(|| "few samples".to_owned(), bytes)
 }
 
 fn tracker(stats: &TrackerStats, width: usize, f: &mut String) -> fmt::Result {
@@ -325,7 +385,7 @@ fn losses(stats: &TrackerStats) -> Vec<String> {
     [
         (
             stats.other_allocations,
-            "allocations without a site of their own (counted as \"other\")",
+            "allocations with no call stack recorded (where memory ran out, ALLOCSCOPE_MEMORY_MIB raises the ceiling)",
         ),
         (
             stats.truncated_stacks,

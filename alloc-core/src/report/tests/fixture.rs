@@ -3,8 +3,8 @@
 
 use crate::model::fixture::stacks;
 use crate::model::{
-    CallStats, Context, Counters, EpochChange, Frame, Module, ProcessInfo, ScopeId, ScopeKind, ScopeNode, ScopeNodeId,
-    Snapshot, Symbol, TrackerStats,
+    CallStats, Context, Counters, EpochChange, Frame, Module, ProcessInfo, SampleSum, Samples, Sampling, ScopeId,
+    ScopeKind, ScopeNode, ScopeNodeId, Snapshot, Symbol, TrackerStats,
 };
 
 const LIBRARY: &str = "/rustc/59807616e/library";
@@ -346,5 +346,69 @@ pub(super) fn payments_later() -> Snapshot {
         snapshot.scopes[at].calls.completed += 300;
     }
     snapshot.peak_bytes += 3 * mib;
+    snapshot
+}
+
+/// A run in mode `sampled` that was granted `bytes` in blocks of 16, all at one line and in one scope. So many samples were taken of what
+/// was granted, and so many of these are alive; each stands for 512 KiB.
+pub(super) fn sampled(bytes: u64, granted: u64, live: u64) -> Snapshot {
+    const INTERVAL: u64 = 512 << 10;
+    const SIZE: u64 = 16;
+    let sum = |samples: u64| {
+        let (n, interval, blocks) = (samples as f64, INTERVAL as f64, (INTERVAL / SIZE) as f64);
+        SampleSum {
+            samples,
+            blocks: n * blocks,
+            bytes: n * interval,
+            blocks_variance: n * blocks * blocks,
+            bytes_variance: n * interval * interval,
+            interval_bytes: INTERVAL,
+        }
+    };
+    let samples = Samples {
+        granted: sum(granted),
+        live: sum(live),
+        temporary: sum(0),
+    };
+    let figures = |allocations: u64, total_bytes: u64| Counters {
+        total_allocations: allocations,
+        total_frees: allocations.saturating_sub(live * INTERVAL / SIZE),
+        total_bytes,
+        freed_bytes: total_bytes.saturating_sub(live * INTERVAL),
+        live_blocks: live * INTERVAL / SIZE,
+        live_bytes: live * INTERVAL,
+        ..Counters::default()
+    };
+    let totals = figures(bytes / SIZE, bytes);
+    let mut snapshot = payments();
+    snapshot.mode = "sampled".to_owned();
+    snapshot.totals = totals;
+    snapshot.peak_bytes = live * INTERVAL;
+    snapshot.sampling = Some(Sampling {
+        interval_bytes: INTERVAL,
+        current_interval_bytes: INTERVAL,
+        largest_interval_bytes: INTERVAL,
+        allocations: bytes / SIZE,
+        bytes,
+        samples,
+        ..Sampling::default()
+    });
+    snapshot.scopes.truncate(2);
+    for (scope, own) in snapshot.scopes.iter_mut().zip([Counters::default(), totals]) {
+        scope.own = own;
+        scope.own_samples = (own.total_bytes > 0 && granted > 0).then_some(samples);
+        scope.inclusive = totals;
+        scope.inclusive_samples = (granted > 0).then_some(samples);
+        scope.peak_bytes = snapshot.peak_bytes;
+    }
+    snapshot.contexts.truncate(1);
+    let context = &mut snapshot.contexts[0];
+    context.scope = ScopeNodeId(3);
+    context.stack = Some(2);
+    context.counters = figures(granted * INTERVAL / SIZE, granted * INTERVAL);
+    context.samples = Some(Box::new(samples));
+    if granted == 0 {
+        snapshot.contexts.clear();
+    }
     snapshot
 }

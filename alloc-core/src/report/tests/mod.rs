@@ -11,11 +11,12 @@ mod histograms;
 mod hostile;
 mod hot;
 mod rollup;
+mod sampled;
 mod tree;
 
-use self::fixture::{frame, payments, payments_later, symbol};
+use self::fixture::{frame, payments, payments_later, sampled, symbol};
 use super::*;
-use crate::model::{Change, Context, EpochChange, ScopeNodeId, WindowChange};
+use crate::model::{Change, Context, Counters, EpochChange, ScopeNodeId, WindowChange};
 
 #[track_caller]
 fn assert_text(actual: &str, expected: &str) {
