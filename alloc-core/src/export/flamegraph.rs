@@ -15,6 +15,7 @@ use crate::model::{DiffSide, Matching, Snapshot, SnapshotDiff};
 use crate::report::{Rank, duration};
 
 pub(super) fn write(snapshot: &Snapshot, options: &Options, out: &mut dyn Write) -> io::Result<()> {
+    let mut room = Room::new();
     let lines = lines(snapshot, options).into_iter();
     let picture = Picture {
         title: format!(
@@ -25,7 +26,9 @@ pub(super) fn write(snapshot: &Snapshot, options: &Options, out: &mut dyn Write)
         ),
         subtitle: None,
         unit: unit(options.rank()),
-        lines: lines.map(|(stack, value)| format!("{stack} {value}")).collect(),
+        lines: lines
+            .map(|(stack, value)| format!("{stack} {}", room.take(value)))
+            .collect(),
     };
     picture.write(out)
 }
@@ -38,9 +41,10 @@ pub(super) fn write_diff(diff: &SnapshotDiff, options: &Options, out: &mut dyn W
         Rank::Copied => "bytes copied",
         _ => "live bytes",
     };
+    let (mut room_before, mut room_after) = (Room::new(), Room::new());
     let lines = diff_lines(diff, options).into_iter().map(|(stack, change)| {
         let (before, after) = drawn(change);
-        format!("{stack} {before} {after}")
+        format!("{stack} {} {}", room_before.take(before), room_after.take(after))
     });
     let picture = Picture {
         title: format!("Change of {what}: red grew, blue shrank"),
@@ -51,6 +55,21 @@ pub(super) fn write_diff(diff: &SnapshotDiff, options: &Options, out: &mut dyn W
         lines: lines.collect(),
     };
     picture.write(out)
+}
+
+/// What is left of the figures that the library can add up. No program gets there, but a file can say anything.
+struct Room(u64);
+
+impl Room {
+    fn new() -> Self {
+        Self(i64::MAX as u64)
+    }
+
+    fn take(&mut self, value: u64) -> u64 {
+        let taken = value.min(self.0);
+        self.0 -= taken;
+        taken
+    }
 }
 
 fn unit(rank: Rank) -> &'static str {
