@@ -164,12 +164,14 @@ impl SnapshotDiff {
     }
 }
 
+#[cfg(feature = "export")]
 impl<'a> Report<'a> {
-    #[cfg(feature = "export")]
     pub(crate) fn snapshot(&self) -> &'a Snapshot {
         self.snapshot
     }
+}
 
+impl Report<'_> {
     /// What to rank the sites by; bytes granted by default.
     #[must_use]
     pub fn rank(mut self, rank: Rank) -> Self {
