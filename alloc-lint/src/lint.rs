@@ -274,19 +274,19 @@ mod tests {
         let repeated = |start: &str, unit: &str, tokens: usize, end: &str| {
             format!("{start}{}{end}", unit.repeat((MAX_TOKENS - 20) / tokens))
         };
+        let nested = |start: &str, open: &str, inner: &str, close: &str, end: &str| {
+            let times = MAX_TOKENS / 4;
+            format!("{start}{}{inner}{}{end}", open.repeat(times), close.repeat(times))
+        };
+        let in_brackets = |open: &str, close: &str| {
+            let (open, close) = (open.repeat(240), close.repeat(240));
+            repeated(&format!("fn f() {{ {open}"), "return ", 2, &format!("x{close} }}"))
+        };
         for text in [
             repeated("fn f() { ", "if ", 1, "x {} }"),
             repeated("fn f() { ", "match ", 1, "x {} }"),
-            format!(
-                "fn f() {{ {}x {} }}",
-                "if ".repeat(MAX_TOKENS / 4),
-                "{}".repeat(MAX_TOKENS / 4)
-            ),
-            format!(
-                "fn f() {{ {}x {} }}",
-                "match ".repeat(MAX_TOKENS / 4),
-                "{}".repeat(MAX_TOKENS / 4)
-            ),
+            nested("fn f() { ", "if ", "x ", "{}", " }"),
+            nested("fn f() { ", "match ", "x ", "{}", " }"),
             repeated("fn f() { ", "return ", 1, "x; }"),
             repeated("fn f() { loop { ", "break ", 1, "x; } }"),
             repeated("fn f() { g!(", "return ", 1, "x); }"),
@@ -299,38 +299,15 @@ mod tests {
             repeated("type A = ", "fn() -> ", 5, "u8;"),
             repeated("type A = ", "dyn Fn() -> ", 6, "u8;"),
             repeated("fn f() -> ", "impl Fn() -> ", 6, "u8 { x }"),
-            format!(
-                "type A = {}u8{};",
-                "V<".repeat(MAX_TOKENS / 4),
-                ">".repeat(MAX_TOKENS / 4)
-            ),
-            format!(
-                "fn f() {{ x::<{}u8{}>(); }}",
-                "V<".repeat(MAX_TOKENS / 4),
-                ">".repeat(MAX_TOKENS / 4)
-            ),
+            nested("type A = ", "V<", "u8", ">", ";"),
+            nested("fn f() { x::<", "V<", "u8", ">", ">(); }"),
             repeated("type A = ", "V<", 2, "u8;"),
             repeated("type A = ", "*const ", 2, "u8;"),
             repeated("use ", "a::", 3, "b;"),
             repeated("fn f() { let ", "a @ ", 2, "b = c; }"),
-            repeated(
-                &format!("fn f() {{ {}", "f(".repeat(240)),
-                "return ",
-                2,
-                &format!("x{} }}", ")".repeat(240)),
-            ),
-            repeated(
-                &format!("fn f() {{ {}", "{".repeat(240)),
-                "return ",
-                2,
-                &format!("x{} }}", "}".repeat(240)),
-            ),
-            repeated(
-                &format!("fn f() {{ {}", "g!(".repeat(240)),
-                "return ",
-                2,
-                &format!("x{} }}", ")".repeat(240)),
-            ),
+            in_brackets("f(", ")"),
+            in_brackets("{", "}"),
+            in_brackets("g!(", ")"),
         ] {
             let texts = BTreeMap::from([("src/a.rs".to_owned(), text)]);
             let report = std::thread::Builder::new()

@@ -267,7 +267,6 @@ pub(crate) fn report_path() -> Option<&'static CStr> {
     text(&REPORT)
 }
 
-/// Where the snapshot goes at exit.
 /// What the report at exit is ranked by: one of [`RANKS`]. `None`: it was not said.
 pub(crate) fn report_rank() -> Option<&'static str> {
     RANKS.get(RANK.load(Ordering::Relaxed)).copied()
@@ -279,6 +278,7 @@ pub(crate) fn report_top() -> Option<usize> {
     (sites > 0).then_some(sites as usize)
 }
 
+/// Where the snapshot goes at exit.
 pub(crate) fn snapshot_path() -> Option<&'static CStr> {
     text(&SNAPSHOT)
 }

@@ -1,7 +1,8 @@
 //! What the name and the file of a source frame say: whose code it is, and how to print it short.
 //!
 //! Called by `symbolize::kinds` and by `report`. Read side; pure functions of text. Invariant: none of them fails, on
-//! any text. Leaves out what the text does not say: with line tables only, a function's name has no module path.
+//! any text. Leaves out what the text does not say: with line tables only, a function's name has no module path. The lint, which may not
+//! import from here, has the same marks of whose code it is (`alloc-lint/src/origin.rs`): a change here is due there, too.
 #![forbid(unsafe_code)]
 
 use crate::model::Symbol;
@@ -526,13 +527,11 @@ mod tests {
         assert_eq!(name("{closure#0}", &[odd]).as_deref(), Some("fraud::rules"));
     }
 
+    /// Quadratic work would take many minutes.
     #[test]
-    fn a_name_that_repeats_itself_takes_no_quadratic_time() {
+    fn a_name_that_repeats_itself_is_read() {
         let long = format!("std::a{}", "::{closure_env#0}".repeat(200_000));
-        let start = std::time::Instant::now();
         assert_eq!(enclosing_function("{closure#0}", std::iter::once(long.as_str())), None);
-        // A second, unoptimised and on a busy machine; quadratic work would take many minutes.
-        assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
     }
 
     #[test]
