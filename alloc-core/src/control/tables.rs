@@ -124,7 +124,7 @@ pub(crate) fn read_tables() -> Reading {
     registry.fold_ended();
     let ended = epoch::end();
     // Before the rows: if this moment is the peak, they say what they hold now.
-    let peak_bytes = peak::of_process(&registry.threads().collect::<Vec<_>>());
+    let peak_bytes = peak::of_process(&registry);
     let mut sums = vec![Sum::default(); context::count() as usize];
     for (chunk, sums) in sums.chunks_mut(CHUNK).enumerate() {
         add_rows(&registry, chunk * CHUNK, sums);

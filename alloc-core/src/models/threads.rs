@@ -233,6 +233,47 @@ fn folding_a_state_that_was_not_claimed_is_found_out() {
     folded_or_taken_over(UNCLAIMED, 2000);
 }
 
+/// One thread grants large blocks, one at a time, and another frees them, while a third asks what the peak was.
+#[test]
+fn two_blocks_after_each_other_are_no_peak_of_both() {
+    const LARGE: usize = 1 << 20;
+    let _alone = alone();
+    let (_, peak) = before();
+    interleavings(
+        Fault::None,
+        count(200),
+        move || {
+            vec![
+                boxed(|| {
+                    for _ in 0..2 {
+                        POST.store(allocate(LARGE), Ordering::Release);
+                        while POST.load(Ordering::Acquire) != 0 {
+                            spin_loop();
+                        }
+                    }
+                }),
+                boxed(|| {
+                    for _ in 0..2 {
+                        while POST.load(Ordering::Acquire) == 0 {
+                            spin_loop();
+                        }
+                        free(POST.load(Ordering::Acquire), LARGE);
+                        POST.store(0, Ordering::Release);
+                    }
+                    thread::end_current();
+                }),
+                boxed(move || {
+                    for _ in 0..2 {
+                        let seen = read_tables().peak_bytes;
+                        assert!(seen <= peak + LARGE as u64, "wrong: peak {seen}");
+                    }
+                }),
+            ]
+        },
+        || {},
+    );
+}
+
 static ROWS: LazyLock<[Row; 2]> = LazyLock::new(Default::default);
 
 /// One thread grants a block and gives it to another, which frees it, while a third adds up their rows. All executions on weak memory.

@@ -16,7 +16,7 @@ use crate::record::atomic::{AtomicU32, Ordering, fence, spin_loop};
 use super::block::Stamp;
 use super::counters::{Counter, NodeRow, Row};
 use super::scope;
-use super::thread::ThreadState;
+use super::thread::{Registry, ThreadState};
 use super::{call, context, frame};
 use crate::ids::{ContextId, ScopeNodeId};
 
@@ -24,6 +24,9 @@ use crate::ids::{ContextId, ScopeNodeId};
 pub(crate) const FLUSH_BYTES: i64 = 64 << 10;
 
 static LIVE: Counter = Counter::new();
+/// What no thread's own figures have: granted and released by threads that are folded, and by those without a state. They only grow.
+static GRANTED_ELSEWHERE: Counter = Counter::new();
+static RELEASED_ELSEWHERE: Counter = Counter::new();
 static PEAK: Counter = Counter::new();
 /// Grows when the process reaches a new peak: tells rows of other threads that their `at_peak` is out of date.
 static SERIAL: AtomicU32 = AtomicU32::new(1);
@@ -367,25 +370,42 @@ pub(crate) fn flush(thread: &'static ThreadState) {
 
 /// `amount` bytes (signed) of blocks of `node` were granted or released, and no thread counts them.
 pub(crate) fn move_shared(node: u32, amount: i64) {
+    let side = if amount < 0 {
+        &RELEASED_ELSEWHERE
+    } else {
+        &GRANTED_ELSEWHERE
+    };
+    side.add_shared(amount.unsigned_abs());
     LIVE.add_shared(amount as u64);
     PEAK.raise_shared(LIVE.signed());
     scope::move_live(node, amount);
 }
 
+/// The figures of a thread that has ended are about to be emptied. The caller holds the registry.
+pub(crate) fn fold(thread: &ThreadState) {
+    GRANTED_ELSEWHERE.add_shared(thread.granted.get());
+    RELEASED_ELSEWHERE.add_shared(thread.released.get());
+}
+
+/// So many bytes were alive at one moment of this call, if not more: every figure that is read grows, so what had been granted by that moment is no
+/// less than is read before it, and what had been released no more than is read after it.
+fn live_at_least(registry: &Registry) -> i64 {
+    let sum = |elsewhere: &Counter, figure: fn(&ThreadState) -> &Counter| {
+        // The list is read each time: threads that began before the moment may release what others granted.
+        registry
+            .threads()
+            .fold(elsewhere.read(), |sum, thread| sum.wrapping_add(figure(thread).read()))
+    };
+    let granted = sum(&GRANTED_ELSEWHERE, |thread| &thread.granted);
+    let released = sum(&RELEASED_ELSEWHERE, |thread| &thread.released);
+    granted.wrapping_sub(released) as i64
+}
+
 /// Peak of the process, given the threads that have not published everything. Never less than what is alive now: that may be a peak which no
 /// thread has noticed, each having granted too little to tell the others.
-pub(crate) fn of_process(threads: &[&ThreadState]) -> u64 {
-    // What a thread publishes meanwhile is missed, and not counted twice.
-    let published = LIVE.signed();
-    let unpublished = |thread: &ThreadState| {
-        let granted = thread.granted.read();
-        granted.wrapping_sub(thread.released.read()) as i64 - thread.published.signed()
-    };
-    let now = published + threads.iter().map(|thread| unpublished(thread)).sum::<i64>();
-    let known = threads
-        .iter()
-        .filter_map(|thread| own_peak(thread))
-        .fold(PEAK.signed(), i64::max);
+pub(crate) fn of_process(registry: &Registry) -> u64 {
+    let now = live_at_least(registry);
+    let known = registry.threads().filter_map(own_peak).fold(PEAK.signed(), i64::max);
     if now > known {
         PEAK.raise_shared(now);
         // Rows hold what they held at the peak, which is this moment.

@@ -331,6 +331,7 @@ fn fold(state: &'static ThreadState) {
     }
     state.slots.drain();
     scope::forget_scopes(&state.scopes);
+    peak::fold(state);
     // All that a reader could add up: the state is visible again before its next thread has begun.
     for zero in [
         &state.allocations,
