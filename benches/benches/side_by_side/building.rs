@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::UNDER_SYSTEM;
-use super::kinds::{Kind, Start};
+use super::kinds::Kind;
 
 /// Where the programs are, and what could not be built.
 pub(super) struct Built {
@@ -36,7 +36,7 @@ impl Built {
         eprintln!("building: the programs with frame pointers");
         built.framed = cargo(&framed, true, &ours).map(|()| framed.join("release"));
         for kind in kinds {
-            let Start::Peer(feature) = kind.start else {
+            let Some(feature) = kind.start.feature() else {
                 continue;
             };
             if built.failures.contains_key(&(feature, kind.is_framed)) {

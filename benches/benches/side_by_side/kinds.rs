@@ -41,6 +41,8 @@ pub(super) enum Start {
     System,
     /// Ours, in a mode.
     Ours(&'static str),
+    /// Ours, in a mode, over jemalloc.
+    OursOverJemalloc(&'static str),
     /// Another tracker, by its feature of `allocscope-peers`.
     Peer(&'static str),
     /// The bare allocator's program with heaptrack's library in front; recording only, to nowhere.
@@ -81,6 +83,10 @@ fn peer(name: &str, answers: Answers, feature: &'static str, why: &'static str) 
     }
 }
 
+fn over_jemalloc(mode: &str) -> String {
+    format!("**allocscope `{mode}`** over jemalloc")
+}
+
 /// All that take part; without the peers, ours and the bare allocator.
 pub(super) fn all(has_peers: bool) -> Vec<Kind> {
     use Answers::{Counts, Nothing, Samples, Scopes, Stacks};
@@ -117,6 +123,9 @@ pub(super) fn all(has_peers: bool) -> Vec<Kind> {
     }
     let name = "**allocscope `exact`**, frame pointers".to_owned();
     kinds.push(own(name, Stacks, Start::Ours("exact"), true));
+    for (mode, answers) in [("off", Nothing), ("sampled", Samples), ("exact", Stacks)] {
+        kinds.push(own(over_jemalloc(mode), answers, Start::OursOverJemalloc(mode), false));
+    }
     kinds.extend([
         peer(
             "divan",
@@ -165,7 +174,8 @@ pub(super) fn all(has_peers: bool) -> Vec<Kind> {
             "a group per block in a header, and two counters; no calls, no peaks, nothing per thread",
         ),
     ]);
-    let jemalloc = "jemalloc is another allocator, faster than glibc's here; the row without profiling tells what that alone is worth";
+    let jemalloc = "nothing in front of the allocator at all";
+    let profiling = "its profiling is a part of jemalloc, which finds a block's sample where it finds the block; ours counts by scope besides";
     kinds.extend([
         Kind {
             variables: &[("_RJEM_MALLOC_CONF", "prof:false")],
@@ -173,7 +183,7 @@ pub(super) fn all(has_peers: bool) -> Vec<Kind> {
         },
         Kind {
             variables: &[("_RJEM_MALLOC_CONF", "prof:true,prof_active:true,lg_prof_sample:19")],
-            ..peer("jemalloc, profiling at 512 KiB", Samples, "jemalloc", jemalloc)
+            ..peer("jemalloc, profiling at 512 KiB", Samples, "jemalloc", profiling)
         },
         Kind {
             variables: &[("BENCH_VARIANT", "stacks")],
@@ -220,7 +230,7 @@ pub(super) fn all(has_peers: bool) -> Vec<Kind> {
         Kind {
             variables: &[("_RJEM_MALLOC_CONF", "prof:true,prof_active:true,lg_prof_sample:0")],
             is_slow: true,
-            ..peer("jemalloc, profiling every block", Stacks, "jemalloc", jemalloc)
+            ..peer("jemalloc, profiling every block", Stacks, "jemalloc", profiling)
         },
         Kind {
             start: Start::Heaptrack,
@@ -241,9 +251,29 @@ pub(super) fn all(has_peers: bool) -> Vec<Kind> {
     kinds
 }
 
+impl Start {
+    /// The feature of `allocscope-peers` that its program needs.
+    pub(super) fn feature(self) -> Option<&'static str> {
+        match self {
+            Self::Peer(feature) => Some(feature),
+            Self::OursOverJemalloc(_) => Some("allocscope_over_jemalloc"),
+            _ => None,
+        }
+    }
+}
+
 impl Kind {
     pub(super) fn is_ours(&self) -> bool {
-        matches!(self.start, Start::Ours(_))
+        matches!(self.start, Start::Ours(_) | Start::OursOverJemalloc(_))
+    }
+
+    /// The name of ours in this mode, over the allocator that this one is over.
+    pub(super) fn counterpart(&self, mode: &str) -> String {
+        if self.start == Start::Peer("jemalloc") {
+            over_jemalloc(mode)
+        } else {
+            format!("**allocscope `{mode}`**")
+        }
     }
 
     pub(super) fn is_bare(&self) -> bool {
@@ -263,6 +293,10 @@ impl Kind {
             Start::Peer(feature) => {
                 built.peer(feature, self.is_framed)?;
                 drive::command(&program(&format!("under_{feature}")), "off")
+            }
+            Start::OursOverJemalloc(mode) => {
+                built.peer("allocscope_over_jemalloc", self.is_framed)?;
+                drive::command(&program("under_allocscope_over_jemalloc"), mode)
             }
             Start::Heaptrack => {
                 let mut command = drive::command(&program("under_system"), "off");

@@ -118,7 +118,7 @@ pub(super) fn costs(table: &Table) -> String {
     markdown(&head.map(str::to_owned), &rows)
 }
 
-/// Which of ours a peer is held against: the cheapest mode that answers at least as much.
+/// Which of ours a peer is held against: the cheapest mode that answers at least as much, over the same allocator.
 fn ours_for(table: &Table, kind: &Kind) -> Option<usize> {
     let modes: &[&str] = match kind.answers {
         Answers::Nothing => &["off"],
@@ -126,9 +126,7 @@ fn ours_for(table: &Table, kind: &Kind) -> Option<usize> {
         Answers::Samples => &["sampled", "exact"],
         Answers::Stacks => &["exact"],
     };
-    modes
-        .iter()
-        .find_map(|mode| table.find(&format!("**allocscope `{mode}`**")))
+    modes.iter().find_map(|mode| table.find(&kind.counterpart(mode)))
 }
 
 /// Where others are cheaper, and why: their upper quartile is below our lower one.

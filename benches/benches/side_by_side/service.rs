@@ -43,7 +43,9 @@ pub(super) fn measure(options: Options, table: &Table, built: &Built) -> (Vec<Ro
             "heaptrack, recording only",
         ]
         .contains(&kind.name.as_str());
-        is_peer || kind.start == Start::System && !kind.is_framed || kind.is_ours() && !kind.is_framed
+        is_peer
+            || kind.start == Start::System && !kind.is_framed
+            || matches!(kind.start, Start::Ours(_)) && !kind.is_framed
     };
     let mut services: Vec<Served> = table
         .kinds
