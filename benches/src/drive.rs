@@ -97,10 +97,18 @@ impl Child {
     /// # Errors
     /// When the child crashed, hangs or says something else: what happened, in one line.
     pub fn try_ask(&mut self, line: &str) -> Result<Vec<u64>, String> {
+        self.send(line);
+        self.listen(line)
+    }
+
+    /// Sends a command; [`Child::listen`] waits for the numbers.
+    ///
+    /// # Panics
+    /// Never: its input is a pipe.
+    pub fn send(&mut self, line: &str) {
         let pipe = self.process.stdin.as_mut().expect("its input is a pipe");
         // If it has ended, waiting for the answer tells more.
         let _ = writeln!(pipe, "{line}");
-        self.listen(line)
     }
 
     /// Waits for a line of numbers.

@@ -232,7 +232,7 @@ fn one_round(
         if is_slow && !is_slow_round {
             continue;
         }
-        let passes = if is_slow { 1 } else { options.pick(3, 1) };
+        let passes = if is_slow { 1 } else { options.pick(5, 1) };
         answers[kind] = ask(table, children, kind, &format!("{command} {passes}"));
         // `threads` answers with the time of all passes.
         if let Some(answer) = answers[kind].as_mut().filter(|_| command.starts_with("threads")) {
