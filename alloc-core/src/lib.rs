@@ -52,7 +52,7 @@
 //! | `ALLOCSCOPE_SAMPLE_RATE` | samples a second at most, 0 for any number | 10000; 0 with a seed |
 //! | `ALLOCSCOPE_SAMPLE_SEED` | seed of the draws: the same samples again | drawn |
 //! | `ALLOCSCOPE_DEPTH` | frames kept per stack, 1 to 128 | 64 |
-//! | `ALLOCSCOPE_REPORT` | path of a report written at exit, `-` for stderr; the [ending](export::Format) says in which format | none |
+//! | `ALLOCSCOPE_REPORT` | path of a report written at exit, `-` for stderr; the [ending](export::Format) says in which format, `%p` is the process's id | none |
 //! | `ALLOCSCOPE_RANK` | what that report is ranked by: `bytes`, `allocations`, `live`, `peak`, `copied`, `temporary` | `bytes` |
 //! | `ALLOCSCOPE_TOP` | how many sites it shows | 10 |
 //! | `ALLOCSCOPE_SNAPSHOT` | path of a snapshot written at exit, `-` for stderr | none |

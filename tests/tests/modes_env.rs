@@ -183,6 +183,35 @@ fn report_and_snapshot_are_written_when_the_program_returns_or_exits() {
 }
 
 #[test]
+fn programs_with_one_environment_write_files_of_their_own() {
+    let directory = scratch("own");
+    std::fs::create_dir_all(&directory).expect("a place for files");
+    let path = |name: &str| directory.join(name).to_str().expect("ASCII").to_owned();
+    let (report, saved) = (path("heap-%p.txt"), path("%p-of-%p%.json"));
+    for _ in 0..2 {
+        let ran = run(
+            "return",
+            &[("ALLOCSCOPE_REPORT", &report), ("ALLOCSCOPE_SNAPSHOT", &saved)],
+        );
+        ran.assert_done("exact");
+        assert_eq!(ran.stderr, "");
+    }
+    let entries = std::fs::read_dir(&directory).expect("it exists");
+    let names: Vec<String> = entries
+        .map(|entry| entry.expect("readable").file_name().into_string().expect("ASCII"))
+        .collect();
+    let of_reports = names
+        .iter()
+        .filter_map(|name| name.strip_prefix("heap-")?.strip_suffix(".txt"));
+    let ids: Vec<&str> = of_reports.filter(|id| id.parse::<u32>().is_ok()).collect();
+    assert_eq!((ids.len(), names.len()), (2, 4), "{names:?}");
+    for id in ids {
+        assert!(names.contains(&format!("{id}-of-{id}%.json")), "{names:?}");
+    }
+    std::fs::remove_dir_all(&directory).expect("it was made");
+}
+
+#[test]
 fn a_dash_writes_to_stderr_and_leaves_stdout_alone() {
     let ran = run("return", &[("ALLOCSCOPE_REPORT", "-")]);
     ran.assert_done("exact");

@@ -3,9 +3,9 @@
 //! A part of `control`. Nothing may unwind out of these functions.
 #![forbid(unsafe_code)]
 
-use std::ffi::{CStr, OsStr};
-use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::ffi::{CStr, OsString};
+use std::os::unix::ffi::OsStringExt;
+use std::path::PathBuf;
 
 use crate::model::{Error, Snapshot};
 use crate::record::settings;
@@ -63,7 +63,7 @@ fn write_report(path: &CStr, snapshot: &Snapshot) -> Result<(), Error> {
         sys::write_stderr(report.to_string().as_bytes());
         return Ok(());
     }
-    crate::export::save_report(&report, rank, as_path(path))
+    crate::export::save_report(&report, rank, &of_this_process(path))
 }
 
 fn write_out(path: &CStr, snapshot: &Snapshot) -> Result<(), Error> {
@@ -71,9 +71,18 @@ fn write_out(path: &CStr, snapshot: &Snapshot) -> Result<(), Error> {
         sys::write_stderr(snapshot.to_json()?.as_bytes());
         return Ok(());
     }
-    snapshot.save(as_path(path))
+    snapshot.save(of_this_process(path))
 }
 
-fn as_path(path: &CStr) -> &Path {
-    Path::new(OsStr::from_bytes(path.to_bytes()))
+/// The path with the process's id for each `%p`: programs that inherit one environment do not write over each other's files.
+fn of_this_process(path: &CStr) -> PathBuf {
+    let mut own = Vec::new();
+    let mut rest = path.to_bytes();
+    while let Some(at) = rest.windows(2).position(|two| two == b"%p") {
+        own.extend_from_slice(&rest[..at]);
+        own.extend_from_slice(std::process::id().to_string().as_bytes());
+        rest = &rest[at + 2..];
+    }
+    own.extend_from_slice(rest);
+    PathBuf::from(OsString::from_vec(own))
 }
