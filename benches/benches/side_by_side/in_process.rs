@@ -111,28 +111,40 @@ pub(super) fn pairs(options: Options) -> Vec<Row> {
     rows
 }
 
+/// By mode: nanoseconds of a call without and with a scope, a poll, and a call that allocates and frees, likewise.
+fn scope_times(options: Options) -> [(Mode, [Vec<f64>; 6]); 4] {
+    let expected = |count: u64| count * (count - 1) / 2;
+    let call = |is_tagged, count| assert_eq!(marked::call(is_tagged, count), expected(count), "the sum is right");
+    let pair = |is_tagged, count| assert_eq!(marked::call_pair(is_tagged, count), expected(count), "the sum is right");
+    let poll = |is_tagged, count| assert_eq!(marked::poll(is_tagged, count), count, "every poll was made");
+    let mut by_mode = MODES.map(|mode| (mode, Default::default()));
+    // The modes take turns, too: what disturbs the machine for a second must not fall on one of them.
+    for _ in 0..options.pick(10, 1) {
+        for (mode, times) in &mut by_mode {
+            set_mode(*mode);
+            let more = rounds(
+                options.pick(50, 20),
+                5000,
+                &mut [
+                    &mut |count| call(false, count),
+                    &mut |count| call(true, count),
+                    &mut |count| poll(false, count),
+                    &mut |count| poll(true, count),
+                    &mut |count| pair(false, count),
+                    &mut |count| pair(true, count),
+                ],
+            );
+            let times: &mut [Vec<f64>; 6] = times;
+            times.iter_mut().zip(more).for_each(|(times, more)| times.extend(more));
+        }
+    }
+    by_mode
+}
+
 /// Cost of a scope around a call, and around a poll.
 pub(super) fn scopes(options: Options) -> Vec<Row> {
     let mut rows = Vec::new();
-    for mode in MODES {
-        set_mode(mode);
-        let expected = |count: u64| count * (count - 1) / 2;
-        let call = |is_tagged, count| assert_eq!(marked::call(is_tagged, count), expected(count), "the sum is right");
-        let pair =
-            |is_tagged, count| assert_eq!(marked::call_pair(is_tagged, count), expected(count), "the sum is right");
-        let poll = |is_tagged, count| assert_eq!(marked::poll(is_tagged, count), count, "every poll was made");
-        let times = rounds(
-            options.pick(500, 20),
-            5000,
-            &mut [
-                &mut |count| call(false, count),
-                &mut |count| call(true, count),
-                &mut |count| poll(false, count),
-                &mut |count| poll(true, count),
-                &mut |count| pair(false, count),
-                &mut |count| pair(true, count),
-            ],
-        );
+    for (mode, times) in scope_times(options) {
         let call = Summary::of_differences(&times[1], &times[0]);
         let poll = Summary::of_differences(&times[3], &times[2]);
         let pair = Summary::of_differences(&times[5], &times[4]);
