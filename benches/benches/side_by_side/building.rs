@@ -12,8 +12,8 @@ use super::kinds::Kind;
 pub(super) struct Built {
     plain: PathBuf,
     framed: Result<PathBuf, String>,
-    /// By feature, and whether with frame pointers.
-    failures: HashMap<(&'static str, bool), String>,
+    /// By feature, and whether with frame pointers: why it could not be built, if so.
+    tried: HashMap<(&'static str, bool), Option<String>>,
 }
 
 impl Built {
@@ -23,7 +23,7 @@ impl Built {
         Self {
             plain,
             framed: Err("not built".to_owned()),
-            failures: HashMap::new(),
+            tried: HashMap::new(),
         }
     }
 
@@ -39,7 +39,7 @@ impl Built {
             let Some(feature) = kind.start.feature() else {
                 continue;
             };
-            if built.failures.contains_key(&(feature, kind.is_framed)) {
+            if built.tried.contains_key(&(feature, kind.is_framed)) {
                 continue;
             }
             eprintln!(
@@ -49,10 +49,11 @@ impl Built {
             let program = format!("under_{feature}");
             let words = ["-p", "allocscope-peers", "--features", feature, "--bin", &program];
             let target = if kind.is_framed { &framed } else { &target };
-            if let Err(reason) = cargo(target, kind.is_framed, &words) {
+            let failure = cargo(target, kind.is_framed, &words).err();
+            if let Some(reason) = &failure {
                 eprintln!("{feature} cannot be built: {reason}");
-                built.failures.insert((feature, kind.is_framed), reason);
             }
+            built.tried.insert((feature, kind.is_framed), failure);
         }
         built
     }
@@ -68,8 +69,10 @@ impl Built {
     /// # Errors
     /// Why this peer was not built.
     pub(super) fn peer(&self, feature: &'static str, is_framed: bool) -> Result<(), String> {
-        let failure = self.failures.get(&(feature, is_framed));
-        failure.map_or(Ok(()), |reason| Err(format!("cannot be built: {reason}")))
+        match self.tried.get(&(feature, is_framed)) {
+            Some(Some(reason)) => Err(format!("cannot be built: {reason}")),
+            _ => Ok(()),
+        }
     }
 }
 
