@@ -26,7 +26,7 @@ fn listing(package: &str) -> String {
     let described = rustdoc_json::Builder::default()
         .toolchain("nightly")
         .manifest_path(repository().join(package).join("Cargo.toml"))
-        .target_dir(repository().join("target/nightly"))
+        .target_dir(repository().join("target/alone/nightly"))
         .all_features(true)
         .quiet(true)
         .build()
