@@ -50,11 +50,8 @@ fn say(written: Option<Result<(), Error>>) {
 }
 
 fn write_report(path: &CStr, snapshot: &Snapshot) -> Result<(), Error> {
-    let rank = settings::report_rank().and_then(Rank::named);
-    let mut report = snapshot.report();
-    if let Some(rank) = rank {
-        report = report.rank(rank);
-    }
+    let rank = settings::report_rank().and_then(Rank::named).unwrap_or_default();
+    let mut report = snapshot.report().rank(rank);
     if let Some(sites) = settings::report_top() {
         report = report.top(sites);
     }

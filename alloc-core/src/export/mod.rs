@@ -146,18 +146,15 @@ impl fmt::Display for Format {
     }
 }
 
-/// Writes the report that a path asks for; other formats than those of a report have all sites, ranked if that is said. The snapshot is resolved.
-pub(crate) fn save_report(report: &Report<'_>, rank: Option<Rank>, path: &Path) -> Result<(), Error> {
+/// Writes the report that a path asks for; other formats than those of a report have all sites, by `rank`. The snapshot is resolved.
+pub(crate) fn save_report(report: &Report<'_>, rank: Rank, path: &Path) -> Result<(), Error> {
     let format = Format::of_path(path);
     format.check().map_err(|error| error.with_path(path))?;
     let text = match format {
         Format::Text => report.to_string(),
         Format::Json => report.to_json().to_string(),
         #[cfg(feature = "export")]
-        _ => {
-            let export = report.snapshot().export();
-            return rank.map_or(export.clone(), |rank| export.rank(rank)).save(path);
-        }
+        _ => return report.snapshot().export().rank(rank).save(path),
         #[cfg(not(feature = "export"))]
         _ => {
             let _ = rank;
@@ -262,8 +259,8 @@ fn save(path: &Path, put: impl FnOnce(Format, &mut dyn Write) -> io::Result<()>)
 
 #[cfg(feature = "export")]
 impl Export<'_> {
-    /// What is measured, in formats that hold one figure for each stack; bytes granted by default. Chrome heap profiles hold live bytes
-    /// unless told otherwise.
+    /// What is measured, in formats that hold one figure for each stack, and what is shown first, in those that hold several; bytes granted by
+    /// default. In pprof profiles and Chrome's it is live bytes unless told otherwise.
     #[must_use]
     pub fn rank(mut self, rank: Rank) -> Self {
         self.options.rank = Some(rank);

@@ -13,6 +13,7 @@ use prost::Message;
 
 use super::Options;
 use crate::model::{Frame, ScopeNodeId, Snapshot, Symbol};
+use crate::report::Rank;
 use crate::symbolize::{Origin, qualified_function};
 
 #[derive(Clone, PartialEq, Message)]
@@ -146,7 +147,12 @@ pub(super) fn profile(snapshot: &Snapshot, options: &Options) -> Profile {
         let kind = build.text(name);
         build.profile.sample_type.push(ValueType { kind, unit });
     }
-    build.profile.default_sample_type = build.text("inuse_space");
+    build.profile.default_sample_type = build.text(match options.rank {
+        None | Some(Rank::Live) => "inuse_space",
+        Some(Rank::Allocations) => "alloc_objects",
+        Some(Rank::Peak) => "peak_space",
+        Some(Rank::Bytes | Rank::Copied | Rank::Temporary) => "alloc_space",
+    });
     // As Go's profiles have it: the mean number of bytes between samples, and 1 where every allocation counts. Figures are estimates of the
     // whole already.
     let kind = build.text("space");

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use alloc_core::Snapshot;
-use allocscope_tests_exports::{Files, printed, tool};
+use allocscope_tests_exports::{Files, printed, run, tool};
 
 fn files() -> Files {
     Files::of(env!("CARGO_BIN_EXE_exporter"), env!("CARGO_TARGET_TMPDIR"))
@@ -216,4 +216,25 @@ fn a_profile_without_names_has_none() {
     assert!(raw.contains("own::f") && raw.contains("scope:[scope "), "{raw}");
     let named = pprof(&go, &files, &["-raw", "-symbolize=none"], "heap.pb.gz");
     assert_eq!(sums(&raw), sums(&named));
+}
+
+#[test]
+fn at_exit_what_was_granted_is_shown_first_unless_something_else_is_asked_for() {
+    let Some(go) = tool(&["go"], "golang-go") else { return };
+    let files = files();
+    for (rank, shown) in [
+        (None, "alloc_space"),
+        (Some("allocations"), "alloc_objects"),
+        (Some("live"), "inuse_space"),
+        (Some("peak"), "peak_space"),
+    ] {
+        let mut exporter = Command::new(env!("CARGO_BIN_EXE_exporter"));
+        exporter.env("ALLOCSCOPE_REPORT", files.path("exit.pb.gz"));
+        if let Some(rank) = rank {
+            exporter.env("ALLOCSCOPE_RANK", rank);
+        }
+        run(&mut exporter);
+        let top = pprof(&go, &files, &["-top"], "exit.pb.gz");
+        assert!(top.contains(&format!("Type: {shown}\n")), "{rank:?}: {top}");
+    }
 }
