@@ -305,8 +305,8 @@ pub mod __private {
     pub use crate::budget::run_in_runtime;
     pub use crate::budget::{Amount, Check, Limit, Metric, Subject, check, within};
     pub use crate::budget::{
-        Argument, Recorded, Sample, Sampled, TestArgument, TestSettings, run_future, run_futures, run_once,
-        run_samples, without_crate,
+        Argument, Failed, OtherOutcome, Outcome, Recorded, ResultOutcome, Sample, Sampled, TestArgument, TestSettings,
+        run_future, run_futures, run_once, run_samples, without_crate,
     };
     pub use crate::budget::{BudgetGuard, CallBudget, OnExceed, enter_with_budget};
     pub use crate::budget::{RebuildCheck, check_rebuilds};

@@ -2,25 +2,25 @@
 //!
 //! ```text
 //! #[allocation_test(allocations <= 3)]        #[::core::prelude::v1::test]
-//! fn parses() { body }                   =>   fn parses() { run_once(&settings, || { body }) }
+//! fn parses() { body }                   =>   fn parses() { run_once(&settings, failed, || { body }) }
 //!
 //! #[allocation_test(bytes <= 100)]            #[::core::prelude::v1::test]
-//! async fn loads() { body }              =>   fn loads() { run_in_runtime(&settings, || async move { body }) }
+//! async fn loads() { body }              =>   fn loads() { run_in_runtime(&settings, failed, || async move { body }) }
 //!
 //! #[allocation_test(bytes <= 100)]            #[tokio::test]
-//! #[tokio::test]                         =>   async fn loads() { run_future(&settings, async move { body }).await }
+//! #[tokio::test]                         =>   async fn loads() { run_future(&settings, failed, async move { body }).await }
 //! async fn loads() { body }
 //!
 //! #[allocation_test(bytes <= 100, warm_up)]   #[rstest]
 //! #[rstest]                              =>   fn loads(db: Db) {
 //! fn loads(db: Db) { body }                       let mut __arg0 = Argument::new(&settings, db);
-//!                                                 run_samples(&settings, |sample| {
+//!                                                 run_samples(&settings, failed, |sample| {
 //!                                                     let db = __arg0.for_the_next_run();
 //!                                                     sample.run(move || { body })
 //!                                                 })
 //!                                             }
 //! ```
-//! With a test attribute above, the same is written into what that one has made of the function: see `test_above`.
+//! `failed` says whether the test's value is an `Err`. With a test attribute above, the same is written into what that one has made of the function: see `test_above`.
 #![forbid(unsafe_code)]
 
 use proc_macro2::{Span, TokenStream};
@@ -156,6 +156,23 @@ impl Measured {
         (declared, renewed)
     }
 
+    /// Whether the value that a test came to is an `Err`. Of the two methods the first is taken where it fits.
+    fn failed(&self) -> TokenStream {
+        let Self {
+            runtime, output, ours, ..
+        } = self;
+        // `&!` is not stable, and nothing is of that type.
+        if output.to_string() == "!" {
+            return quote_spanned!(*ours=> |_| false);
+        }
+        quote_spanned! {*ours=>
+            |__output: &#output| {
+                use #runtime::{OtherOutcome as _, ResultOutcome as _};
+                (&#runtime::Outcome(__output)).is_failure()
+            }
+        }
+    }
+
     /// The expression that runs and judges a test.
     fn run(&self, runner: Runner, body: &Block, renewed: TokenStream) -> Result<TokenStream> {
         let Self {
@@ -174,26 +191,29 @@ impl Measured {
                 __output
             }
         };
+        let failed = self.failed();
         Ok(match runner {
             Runner::Thread if is_plain => {
-                quote_spanned!(*ours=> #runtime::run_once(#settings, move || -> #output { #measured }))
+                quote_spanned!(*ours=> #runtime::run_once(#settings, #failed, move || -> #output { #measured }))
             }
             Runner::Thread => quote_spanned! {*ours=>
-                #runtime::run_samples(#settings, |__sample| {
+                #runtime::run_samples(#settings, #failed, |__sample| {
                     #before
                     __sample.run(move || -> #output { #measured })
                 })
             },
-            Runner::Future if is_plain => quote_spanned!(*ours=> #runtime::run_future(#settings, #future).await),
+            Runner::Future if is_plain => {
+                quote_spanned!(*ours=> #runtime::run_future(#settings, #failed, #future).await)
+            }
             Runner::Future => quote_spanned! {*ours=>
-                #runtime::run_futures(#settings, async |__sample| {
+                #runtime::run_futures(#settings, #failed, async |__sample| {
                     #before
                     __sample.run_future(#future).await
                 })
                 .await
             },
             Runner::Runtime => quote_spanned! {*ours=>
-                #runtime::run_in_runtime(#settings, || {
+                #runtime::run_in_runtime(#settings, #failed, || {
                     #before
                     #future
                 })

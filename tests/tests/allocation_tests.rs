@@ -189,6 +189,63 @@ mod inside {
     }
 }
 
+/// Tests that fail by themselves, far beyond their budgets; called by the test below.
+mod failing {
+    use super::*;
+
+    type Outcome = Result<(), &'static str>;
+
+    fn fails() -> Outcome {
+        allocate(9, 10);
+        Err("no orders")
+    }
+
+    #[allocation_test(allocations == 0)]
+    #[ignore = "fails"]
+    fn at_once() -> Outcome {
+        fails()
+    }
+
+    #[allocation_test(allocations == 0, warm_up, samples = 3)]
+    #[ignore = "fails"]
+    fn when_warming_up() -> Outcome {
+        fails()
+    }
+
+    #[allocation_test(allocations == 0, samples = 3)]
+    #[ignore = "fails"]
+    async fn in_a_runtime_of_ours() -> Outcome {
+        fails()
+    }
+
+    #[allocation_test(allocations == 0)]
+    #[tokio::test]
+    #[ignore = "fails"]
+    async fn where_tokio_runs_it() -> Outcome {
+        fails()
+    }
+
+    #[tokio::test]
+    #[allocation_test(allocations == 0, samples = 3)]
+    #[ignore = "fails"]
+    async fn below_tokio() -> Outcome {
+        fails()
+    }
+
+    #[test]
+    fn a_test_that_fails_by_itself_says_so_and_nothing_of_its_budget() {
+        for test in [
+            at_once,
+            when_warming_up,
+            in_a_runtime_of_ours,
+            where_tokio_runs_it,
+            below_tokio,
+        ] {
+            assert_eq!(test(), Err("no orders"));
+        }
+    }
+}
+
 // On one line, with braces that the compiler would call unnecessary around an expression of ours.
 #[deny(unused_braces)]
 #[rustfmt::skip]

@@ -39,7 +39,11 @@ fn child(orders: &str) {
             samples: 1,
             workers: 1,
         };
-        run_once(&settings, || drop(std::hint::black_box(vec![0_u8; number(bytes)])));
+        run_once(
+            &settings,
+            |()| false,
+            || drop(std::hint::black_box(vec![0_u8; number(bytes)])),
+        );
     }
 }
 

@@ -42,7 +42,7 @@ pub use rebuilds::{RebuildCheck, check_rebuilds};
 #[cfg(feature = "tokio")]
 pub use test::run_in_runtime;
 pub use test::{
-    Argument, Recorded, Sample, Sampled, TestArgument, TestSettings, run_future, run_futures, run_once, run_samples,
-    without_crate,
+    Argument, Failed, OtherOutcome, Outcome, Recorded, ResultOutcome, Sample, Sampled, TestArgument, TestSettings,
+    run_future, run_futures, run_once, run_samples, without_crate,
 };
 pub use usage::{SiteUsage, Usage};

@@ -46,25 +46,40 @@ impl TestSettings<'_> {
         self.samples.max(1) + u32::from(self.warm_up)
     }
 
-    /// # Panics
-    /// With an explanation when the budget was not kept, or the reason when it is not known.
+    /// The value of a test that was measured once, judged unless it failed by itself.
     #[track_caller]
-    fn finish<R>(&self, measured: Result<(R, Usage), Error>) -> R {
-        let (value, usage) = match measured {
-            Ok(measured) => measured,
-            Err(error) => panic!(
-                "{}:{}: {}: {error}",
-                self.subject.file, self.subject.line, self.subject.what
-            ),
-        };
-        let outcome = match self.recorded {
-            Some(recorded) => judge_recorded(self.subject, recorded, &usage),
-            None => judge(self.subject, &usage, self.checks),
-        };
-        match outcome {
-            Ok(()) => value,
-            Err(text) => panic!("{text}"),
+    fn finish<R>(&self, failed: Failed<R>, measured: Result<(R, Usage), Error>) -> R {
+        match measured {
+            Ok((value, _)) if failed(&value) => value,
+            Ok((value, usage)) => {
+                self.judge(&usage);
+                value
+            }
+            Err(error) => self.refuse(&error),
         }
+    }
+
+    /// # Panics
+    /// With an explanation when the budget was not kept.
+    #[track_caller]
+    fn judge(&self, usage: &Usage) {
+        let outcome = match self.recorded {
+            Some(recorded) => judge_recorded(self.subject, recorded, usage),
+            None => judge(self.subject, usage, self.checks),
+        };
+        if let Err(text) = outcome {
+            panic!("{text}");
+        }
+    }
+
+    /// # Panics
+    /// With the reason why nothing is known.
+    #[track_caller]
+    fn refuse(&self, error: &Error) -> ! {
+        panic!(
+            "{}:{}: {}: {error}",
+            self.subject.file, self.subject.line, self.subject.what
+        )
     }
 }
 
@@ -80,6 +95,37 @@ fn judge_recorded(_: Subject, recorded: Recorded, _: &Usage) -> Result<(), Strin
          file",
         recorded.test
     ))
+}
+
+/// Whether a test's value says that the test failed. Its budget is then not judged: the work was not done to its end, as after a panic.
+pub type Failed<R> = fn(&R) -> bool;
+
+/// What a test came to.
+#[derive(Debug)]
+pub struct Outcome<'a, T>(pub &'a T);
+
+/// Of tests that return a `Result`.
+pub trait ResultOutcome {
+    /// An `Err`.
+    fn is_failure(&self) -> bool;
+}
+
+impl<T, E> ResultOutcome for Outcome<'_, Result<T, E>> {
+    fn is_failure(&self) -> bool {
+        self.0.is_err()
+    }
+}
+
+/// Of all other tests: taken where [`ResultOutcome`] does not fit, because it takes one reference more.
+pub trait OtherOutcome {
+    /// Never.
+    fn is_failure(&self) -> bool;
+}
+
+impl<T> OtherOutcome for &Outcome<'_, T> {
+    fn is_failure(&self) -> bool {
+        false
+    }
 }
 
 /// The smaller of each figure. Sites are those of the run with the fewest allocations.
@@ -106,8 +152,8 @@ fn smallest(best: Option<Usage>, usage: Usage) -> Usage {
 
 /// A test that is measured once, without warming up.
 #[track_caller]
-pub fn run_once<R>(settings: &TestSettings<'_>, body: impl FnOnce() -> R) -> R {
-    settings.finish(measure(body))
+pub fn run_once<R>(settings: &TestSettings<'_>, failed: Failed<R>, body: impl FnOnce() -> R) -> R {
+    settings.finish(failed, measure(body))
 }
 
 /// One run of a test.
@@ -144,16 +190,18 @@ impl Sample {
 }
 
 /// The runs of a test, and the smallest figures so far.
-struct Samples<'a> {
+struct Samples<'a, R> {
     settings: &'a TestSettings<'a>,
+    failed: Failed<R>,
     left: u32,
     best: Option<Usage>,
 }
 
-impl<'a> Samples<'a> {
-    fn new(settings: &'a TestSettings<'a>) -> Self {
+impl<'a, R> Samples<'a, R> {
+    fn new(settings: &'a TestSettings<'a>, failed: Failed<R>) -> Self {
         Self {
             settings,
+            failed,
             left: settings.runs(),
             best: None,
         }
@@ -165,29 +213,33 @@ impl<'a> Samples<'a> {
         }
     }
 
-    /// The test's value and figures after the last run, or the error of any.
-    fn finish<R>(&mut self, sampled: Sampled<R>) -> Option<Result<(R, Usage), Error>> {
+    /// The test's value after the last run, judged, or after one that failed by itself.
+    #[track_caller]
+    fn finish(&mut self, sampled: Sampled<R>) -> Option<R> {
         self.left -= 1;
         let (value, usage) = match sampled {
             Ok(sampled) => sampled,
-            Err(error) => return Some(Err(error)),
+            Err(error) => self.settings.refuse(&error),
         };
-        let best = inside_tracker(|| Some(smallest(self.best.take(), usage?)));
-        if self.left == 0 {
-            return Some(Ok((value, best?)));
+        if (self.failed)(&value) {
+            return Some(value);
         }
-        self.best = best;
-        None
+        self.best = inside_tracker(|| Some(smallest(self.best.take(), usage?)));
+        if self.left > 0 {
+            return None;
+        }
+        self.settings.judge(self.best.as_ref()?);
+        Some(value)
     }
 }
 
 /// A test that is run several times, or makes something before it is measured.
 #[track_caller]
-pub fn run_samples<R>(settings: &TestSettings<'_>, mut body: impl FnMut(Sample) -> Sampled<R>) -> R {
-    let mut samples = Samples::new(settings);
+pub fn run_samples<R>(settings: &TestSettings<'_>, failed: Failed<R>, mut body: impl FnMut(Sample) -> Sampled<R>) -> R {
+    let mut samples = Samples::new(settings, failed);
     loop {
-        if let Some(finished) = samples.finish(body(samples.next())) {
-            return settings.finish(finished);
+        if let Some(value) = samples.finish(body(samples.next())) {
+            return value;
         }
     }
 }
@@ -253,16 +305,20 @@ impl<T: Clone> TestArgument for T {
 }
 
 /// A test that another attribute runs in an async runtime of its own.
-pub async fn run_future<F: Future>(settings: &TestSettings<'_>, body: F) -> F::Output {
-    settings.finish(measure_async(body).await)
+pub async fn run_future<F: Future>(settings: &TestSettings<'_>, failed: Failed<F::Output>, body: F) -> F::Output {
+    settings.finish(failed, measure_async(body).await)
 }
 
 /// The same, several times or with something to make before.
-pub async fn run_futures<R>(settings: &TestSettings<'_>, mut body: impl AsyncFnMut(Sample) -> Sampled<R>) -> R {
-    let mut samples = Samples::new(settings);
+pub async fn run_futures<R>(
+    settings: &TestSettings<'_>,
+    failed: Failed<R>,
+    mut body: impl AsyncFnMut(Sample) -> Sampled<R>,
+) -> R {
+    let mut samples = Samples::new(settings, failed);
     loop {
-        if let Some(finished) = samples.finish(body(samples.next()).await) {
-            return settings.finish(finished);
+        if let Some(value) = samples.finish(body(samples.next()).await) {
+            return value;
         }
     }
 }
@@ -270,8 +326,12 @@ pub async fn run_futures<R>(settings: &TestSettings<'_>, mut body: impl AsyncFnM
 /// An async test in a Tokio runtime made for it, whose threads all count.
 #[cfg(feature = "tokio")]
 #[track_caller]
-pub fn run_in_runtime<F: Future>(settings: &TestSettings<'_>, mut body: impl FnMut() -> F) -> F::Output {
-    run_samples(settings, |sample| {
+pub fn run_in_runtime<F: Future>(
+    settings: &TestSettings<'_>,
+    failed: Failed<F::Output>,
+    mut body: impl FnMut() -> F,
+) -> F::Output {
+    run_samples(settings, failed, |sample| {
         let (value, usage) = super::runtime::run(settings.workers, body())?;
         Ok((value, sample.is_measured.then_some(usage)))
     })
