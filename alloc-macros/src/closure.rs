@@ -140,7 +140,7 @@ fn closure_in_scope(args: &Args, mut closure: ExprClosure) -> TokenStream {
                     Pat::Type(typed) => &mut *typed.pat,
                     pat => pat,
                 };
-                moves.extend(move_pattern(&names, pat, index, &[]));
+                moves.extend(move_pattern(&names, pat, index, &[], &[]));
             }
             if context == Context::Async {
                 let future = names.track(&quote_spanned!(ours=> async { #moves #body }));

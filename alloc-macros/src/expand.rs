@@ -62,9 +62,15 @@ pub(crate) fn expand(args: &Args, function: TrackedFn) -> Result<TokenStream> {
     } else if let Some(tracked) = futures::returned_future(&names, args.has_loops, &mut sig, &body) {
         tracked
     } else {
-        sync_body(&names, &mut sig, &body)
+        sync_body(&names, &attrs, &mut sig, &body)
     };
+    // Braces of the user's around those of ours: of a function that ends in a place of ours, the compiler takes all for ours, and says nothing
+    // when nobody calls it.
     let inner_attrs = &body.inner_attrs;
+    let ours = quote_spanned!(names.ours=> { #site #tracked });
+    let mut block = TokenStream::new();
+    body.brace
+        .surround(&mut block, |inside| inside.extend(quote!(#(#inner_attrs)* #ours)));
     let (not_docs, docs) = if sig == written {
         (TokenStream::new(), TokenStream::new())
     } else {
@@ -73,11 +79,7 @@ pub(crate) fn expand(args: &Args, function: TrackedFn) -> Result<TokenStream> {
     };
     Ok(quote_spanned! {names.ours=>
         #docs
-        #not_docs #(#attrs)* #vis #defaultness #sig {
-            #(#inner_attrs)*
-            #site
-            #tracked
-        }
+        #not_docs #(#attrs)* #vis #defaultness #sig #block
     })
 }
 
@@ -103,8 +105,12 @@ fn parse_for_loops(args: &Args, body: &RawBody) -> Result<Vec<Stmt>> {
 /// ```
 /// By-value arguments move behind the guard, so that they are dropped before it, in the order they would be
 /// dropped in anyway. What a call granted and its argument frees on the way out is thus not "retained".
-fn sync_body(names: &Names, sig: &mut Signature, body: &RawBody) -> TokenStream {
-    if owns_receiver(sig) && mentions(body.statements.clone(), "self") {
+fn sync_body(names: &Names, attrs: &[Attribute], sig: &mut Signature, body: &RawBody) -> TokenStream {
+    // A closure would be the caller that `#[track_caller]` names.
+    let names_caller = attrs
+        .iter()
+        .any(|attr| mentions(attr.to_token_stream(), "track_caller"));
+    if owns_receiver(sig) && mentions(body.statements.clone(), "self") && !names_caller {
         return owning_body(names, sig, body);
     }
     let moves = move_arguments(names, sig, 0, |ty| !is_borrowed(ty));
@@ -160,6 +166,9 @@ fn owns_receiver(sig: &Signature) -> bool {
         .is_some_and(|receiver| receiver.reference.is_none() && !is_borrowed(&receiver.ty))
 }
 
+/// Attributes that set the level of lints.
+const LINT_LEVELS: [&str; 5] = ["allow", "expect", "warn", "deny", "forbid"];
+
 /// The `let` of each argument from the `first` on whose type is wanted; patterns leave the signature and stand in their
 /// `let`.
 pub(crate) fn move_arguments(
@@ -174,9 +183,12 @@ pub(crate) fn move_arguments(
         if !wanted(&arg.ty) {
             continue;
         }
-        // What is written about an argument must vanish together with it.
+        // What is written about an argument must vanish together with it, and lints are about the name that the body sees.
+        let is_lint = |attr: &Attribute| LINT_LEVELS.iter().any(|level| attr.path().is_ident(level));
+        let (lints, others) = std::mem::take(&mut arg.attrs).into_iter().partition(is_lint);
+        arg.attrs = others;
         let cfgs: Vec<&Attribute> = arg.attrs.iter().filter(|attr| attr.path().is_ident("cfg")).collect();
-        moves.extend(move_pattern(names, &mut arg.pat, index, &cfgs));
+        moves.extend(move_pattern(names, &mut arg.pat, index, &cfgs, &lints));
     }
     moves
 }
@@ -186,14 +198,20 @@ pub(crate) fn move_arguments(
 /// =>
 /// a: A, b: B, __arg2: (C, D)      let a = a; let mut b = b; let __arg2 = __arg2; let (c, _) = __arg2;
 /// ```
-pub(crate) fn move_pattern(names: &Names, pat: &mut Pat, index: usize, cfgs: &[&Attribute]) -> TokenStream {
+pub(crate) fn move_pattern(
+    names: &Names,
+    pat: &mut Pat,
+    index: usize,
+    cfgs: &[&Attribute],
+    lints: &[Attribute],
+) -> TokenStream {
     let ours = names.ours;
     match pat {
         Pat::Ident(name) if name.by_ref.is_none() && name.subpat.is_none() && !is_unused(&name.ident) => {
             // The `mut` moves along, or the compiler calls the one in the signature unused.
             let mutability = name.mutability.take();
             let name = &name.ident;
-            quote_spanned!(ours=> #(#cfgs)* #[allow(clippy::shadow_same)] let #mutability #name = #name;)
+            quote_spanned!(ours=> #(#cfgs)* #[allow(clippy::shadow_same)] #(#lints)* let #mutability #name = #name;)
         }
         pattern => {
             let name = format_ident!("__arg{index}", span = ours);
@@ -204,7 +222,7 @@ pub(crate) fn move_pattern(names: &Names, pat: &mut Pat, index: usize, cfgs: &[&
                 // Here it would drop what the pattern leaves out.
                 _ => quote_spanned!(ours=> let #pattern = #name;),
             };
-            quote_spanned!(ours=> #(#cfgs)* let #name = #name; #(#cfgs)* #last)
+            quote_spanned!(ours=> #(#cfgs)* let #name = #name; #(#cfgs)* #(#lints)* #last)
         }
     }
 }

@@ -8,10 +8,13 @@
 //! in traits, too, and with every lifetime captured, as this crate's spans are of edition 2024. The future grows by
 //! the wrapper only. Not where someone would notice: see `keeps_async`. There the tracked future takes its arguments
 //! straight from the outer one, which costs their size only if the body gives them away before it first waits (docs/track-memory.md, "Cost").
+//!
+//! LIMIT: where a trait says `-> u32` and is implemented for `u32`, clippy's `use_self` (nursery) looks at the `u32` in `impl Future<Output = u32>`
+//! and asks for `Self`; it knows that only of a plain `u32`.
 #![forbid(unsafe_code)]
 
 use proc_macro2::{Delimiter, Ident, Spacing, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote, quote_spanned};
+use quote::{ToTokens, format_ident, quote_spanned};
 use syn::parse::Parser;
 use syn::punctuated::Punctuated;
 use syn::visit_mut::{self, VisitMut, visit_type_mut};
@@ -226,10 +229,7 @@ pub(crate) fn returned_future(
     body: &RawBody,
 ) -> Option<TokenStream> {
     let opaque = is_opaque_future(&sig.output);
-    let says_future = ["Future", "BoxFuture", "LocalBoxFuture"];
-    let is_named = says_future
-        .iter()
-        .any(|word| mentions(sig.output.to_token_stream(), word));
+    let is_named = matches!(&sig.output, ReturnType::Type(_, ty) if is_boxed_future(ty));
     // Most functions are none of these: do not parse their bodies.
     if !opaque && !is_named && !mentions(body.statements.clone(), "async") {
         return None;
@@ -262,8 +262,9 @@ pub(crate) fn returned_future(
     }
     let ours = names.ours;
     let mut inside = TokenStream::new();
-    body.brace
-        .surround(&mut inside, |tokens| tokens.extend(quote!(#(#statements)*)));
+    body.brace.surround(&mut inside, |tokens| {
+        tokens.extend(quote_spanned!(ours=> ; #(#statements)*))
+    });
     if !runs_before {
         return Some(quote_spanned!(ours=> #inside));
     }
@@ -406,6 +407,33 @@ fn is_opaque_future(output: &ReturnType) -> bool {
         }
         _ => true,
     }) && is_future
+}
+
+/// `Pin<Box<dyn Future<..>>>`, `BoxFuture<'a, T>`, `Self::Future`, or a part of them: a type that is a future and may be a box. Not one that merely
+/// has one in it, as the box of a function that returns futures.
+fn is_boxed_future(ty: &Type) -> bool {
+    let says_future = |path: &syn::Path| {
+        path.segments
+            .last()
+            .is_some_and(|last| last.ident.to_string().ends_with("Future"))
+    };
+    match ty {
+        Type::Group(group) => is_boxed_future(&group.elem),
+        Type::Paren(paren) => is_boxed_future(&paren.elem),
+        Type::TraitObject(object) => object
+            .bounds
+            .iter()
+            .any(|bound| matches!(bound, TypeParamBound::Trait(bound) if says_future(&bound.path))),
+        Type::Path(path) => {
+            let wraps = |last: &syn::PathSegment| last.ident == "Pin" || last.ident == "Box";
+            match path.path.segments.last() {
+                Some(last) if wraps(last) => matches!(&last.arguments, PathArguments::AngleBracketed(inner)
+                    if matches!(inner.args.first(), Some(GenericArgument::Type(inner)) if is_boxed_future(inner))),
+                _ => says_future(&path.path),
+            }
+        }
+        _ => false,
+    }
 }
 
 fn diverges(mac: &syn::Path) -> bool {

@@ -11,7 +11,7 @@ use quote::ToTokens;
 use syn::parse::{ParseStream, Parser};
 use syn::{Attribute, Error, Result, Signature, Token, Visibility, braced, token};
 
-/// The name of the static that every expansion puts first in a body. Its presence means "already tracked".
+/// The name of the static that every expansion puts first in the block that a body then is. Its presence means "already tracked".
 pub(crate) const SITE: &str = "__ALLOCSCOPE_SITE";
 
 /// A function, a method or a function without a body.
@@ -111,7 +111,10 @@ impl ToTokens for RawBody {
 impl RawBody {
     /// Does the body come out of an expansion of ours? Catches a second mark under another name.
     pub(crate) fn is_tracked(&self) -> bool {
-        let mut tokens = self.statements.clone().into_iter();
+        let Some(TokenTree::Group(ours)) = self.statements.clone().into_iter().next() else {
+            return false;
+        };
+        let mut tokens = ours.stream().into_iter();
         matches!(tokens.next(), Some(TokenTree::Ident(word)) if word == "static")
             && matches!(tokens.next(), Some(TokenTree::Ident(name)) if name == SITE)
     }

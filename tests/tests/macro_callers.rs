@@ -155,10 +155,10 @@ pub trait Wait {
     fn wait_for(&self, turns: u32) -> impl Future<Output = u32> + Send;
 }
 
-impl Wait for u32 {
+impl Wait for u8 {
     #[track_memory]
     async fn wait_for(&self, turns: u32) -> u32 {
-        core::future::ready(*self + turns).await
+        core::future::ready(u32::from(*self) + turns).await
     }
 }
 
@@ -171,6 +171,14 @@ async fn must_be_used(owned: String) -> usize {
 #[track_memory]
 #[rustfmt::skip]
 fn one_line(n: u32) -> u32 { n }
+
+#[track_memory]
+#[rustfmt::skip]
+fn one_line_that_ends_in_a_future(n: u32) -> impl Future<Output = u32> { async move { n } }
+
+#[track_memory]
+#[rustfmt::skip]
+fn one_line_that_boxes_a_future(n: u32) -> core::pin::Pin<Box<dyn Future<Output = u32>>> { Box::pin(async move { n }) }
 
 #[track_memory]
 fn nothing_at_all() {}
@@ -187,11 +195,15 @@ fn strict_caller_compiles_and_runs() {
         block_on(returns_future(1)) + block_on(ends_in_future(2)) + one_line(3),
         6
     );
+    assert_eq!(
+        block_on(one_line_that_ends_in_a_future(1)) + block_on(one_line_that_boxes_a_future(2)),
+        3
+    );
     nothing_at_all();
     let mut queue = Queue::new(vec![String::new(), "a".to_owned()]);
     assert_eq!(block_on(queue.boxed()) + block_on(queue.drain()), 5);
     assert_eq!(Queue::new(vec!["b".to_owned()]).join(','), "b,");
-    assert_eq!(block_on(1.wait_for(2)), 3);
+    assert_eq!(block_on(1_u8.wait_for(2)), 3);
     assert_eq!(block_on(must_be_used("ab".to_owned())), 2);
     let upper = tracked!(|text: &str| text.to_uppercase());
     let later = tracked!(name = "later", async { upper("c") });

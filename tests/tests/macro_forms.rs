@@ -8,6 +8,7 @@
     clippy::boxed_local,
     clippy::toplevel_ref_arg,
     clippy::too_many_arguments,
+    clippy::type_complexity,
     reason = "odd forms are the point"
 )]
 
@@ -232,8 +233,23 @@ fn borrowed(words: &[String]) -> impl Iterator<Item = &str> + '_ {
     words.iter().map(|word| word.as_str())
 }
 
+/// Gives out functions that return futures, and is none of them.
+#[track_memory(crate = crate::recorder)]
+fn handlers(is_named: bool) -> Box<dyn Fn(&str) -> Pin<Box<dyn Future<Output = usize> + '_>>> {
+    fn handle(text: &str) -> Pin<Box<dyn Future<Output = usize> + '_>> {
+        Box::pin(async move { text.len() })
+    }
+    if is_named {
+        return Box::new(handle);
+    }
+    Box::new(|s| Box::pin(async move { s.len() }))
+}
+
 #[test]
 fn return_types_are_inferred_as_before() {
+    drop(handlers(true)("a"));
+    drop(handlers(false)("a"));
+    assert_eq!(log(), [in_scope("handlers"), in_scope("handlers")].concat());
     assert_eq!(adder(1)(2), 3);
     assert_eq!(dispatch(true)("é") + dispatch(false)("é"), 3);
     assert_eq!(pointer()("ab"), 2);
@@ -488,6 +504,65 @@ fn other_attributes_stay() {
     let n = f("abc".to_owned());
     assert_eq!(n, 3);
     assert_eq!(log(), in_scope("f"));
+}
+
+#[test]
+fn lints_of_arguments_are_those_of_their_names() {
+    #[track_memory(crate = crate::recorder)]
+    fn f(#[expect(unused_variables, reason = "the point")] kept: String, #[allow(unused_variables)] pair: (u8, u8)) {}
+    #[track_memory(crate = crate::recorder)]
+    async fn waits(#[expect(unused_variables, reason = "the point")] kept: String) {
+        std::future::ready(()).await;
+    }
+    f(String::new(), (1, 2));
+    drop(waits(String::new()));
+    assert_eq!(log(), in_scope("f"));
+}
+
+/// The compiler still says what nobody calls.
+mod dead {
+    use alloc_core::track_memory;
+
+    #[track_memory]
+    #[expect(dead_code, reason = "the point")]
+    fn sync() {}
+
+    #[track_memory]
+    #[expect(dead_code, reason = "the point")]
+    async fn waits(text: String) -> usize {
+        std::future::ready(text.len()).await
+    }
+
+    #[track_memory]
+    #[expect(dead_code, reason = "the point")]
+    fn returns_a_future(text: String) -> impl Future<Output = usize> {
+        std::future::ready(text.len())
+    }
+}
+
+#[test]
+fn who_calls_is_seen_through_it() {
+    use std::panic::Location;
+
+    struct Order(String);
+    impl Order {
+        #[track_memory(crate = crate::recorder)]
+        #[track_caller]
+        fn close(self) -> (u32, usize) {
+            (Location::caller().line(), self.0.len())
+        }
+
+        #[cfg_attr(all(), track_caller)]
+        #[track_memory(crate = crate::recorder)]
+        fn look(&self, _owned: String) -> u32 {
+            drop(self.0.clone());
+            Location::caller().line()
+        }
+    }
+    let order = Order("abc".to_owned());
+    assert_eq!(order.look(String::new()), line!());
+    assert_eq!(order.close(), (line!(), 3));
+    assert_eq!(log(), [in_scope("look"), in_scope("close")].concat());
 }
 
 #[test]
