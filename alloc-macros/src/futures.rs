@@ -413,9 +413,8 @@ fn is_opaque_future(output: &ReturnType) -> bool {
 /// has one in it, as the box of a function that returns futures.
 fn is_boxed_future(ty: &Type) -> bool {
     let says_future = |path: &syn::Path| {
-        path.segments
-            .last()
-            .is_some_and(|last| last.ident.to_string().ends_with("Future"))
+        let last = path.segments.last().map(|last| last.ident.to_string());
+        matches!(last.as_deref(), Some("Future" | "BoxFuture" | "LocalBoxFuture"))
     };
     match ty {
         Type::Group(group) => is_boxed_future(&group.elem),
