@@ -2,22 +2,22 @@
 //!
 //! ```text
 //! #[allocation_test(allocations <= 3)]        #[::core::prelude::v1::test]
-//! fn parses() { body }                   =>   fn parses() { run_once(&settings, failed, || { body }) }
+//! fn parses() { body }                   =>   fn parses() { run_once(&settings, || { body }, failed) }
 //!
 //! #[allocation_test(bytes <= 100)]            #[::core::prelude::v1::test]
-//! async fn loads() { body }              =>   fn loads() { run_in_runtime(&settings, failed, || async move { body }) }
+//! async fn loads() { body }              =>   fn loads() { run_in_runtime(&settings, || async move { body }, failed) }
 //!
 //! #[allocation_test(bytes <= 100)]            #[tokio::test]
-//! #[tokio::test]                         =>   async fn loads() { run_future(&settings, failed, async move { body }).await }
+//! #[tokio::test]                         =>   async fn loads() { run_future(&settings, async move { body }, failed).await }
 //! async fn loads() { body }
 //!
 //! #[allocation_test(bytes <= 100, warm_up)]   #[rstest]
 //! #[rstest]                              =>   fn loads(db: Db) {
 //! fn loads(db: Db) { body }                       let mut __arg0 = Argument::new(&settings, db);
-//!                                                 run_samples(&settings, failed, |sample| {
+//!                                                 run_samples(&settings, |sample| {
 //!                                                     let db = __arg0.for_the_next_run();
 //!                                                     sample.run(move || { body })
-//!                                                 })
+//!                                                 }, failed)
 //!                                             }
 //! ```
 //! `failed` says whether the test's value is an `Err`. With a test attribute above, the same is written into what that one has made of the function: see `test_above`.
@@ -156,17 +156,12 @@ impl Measured {
         (declared, renewed)
     }
 
-    /// Whether the value that a test came to is an `Err`. Of the two methods the first is taken where it fits.
+    /// Whether the value that a test came to is an `Err`: of the two methods the first is taken where it fits. It stands last among the arguments,
+    /// where the compiler knows what that value is.
     fn failed(&self) -> TokenStream {
-        let Self {
-            runtime, output, ours, ..
-        } = self;
-        // `&!` is not stable, and nothing is of that type.
-        if output.to_string() == "!" {
-            return quote_spanned!(*ours=> |_| false);
-        }
+        let Self { runtime, ours, .. } = self;
         quote_spanned! {*ours=>
-            |__output: &#output| {
+            |__output| {
                 use #runtime::{OtherOutcome as _, ResultOutcome as _};
                 (&#runtime::Outcome(__output)).is_failure()
             }
@@ -194,29 +189,29 @@ impl Measured {
         let failed = self.failed();
         Ok(match runner {
             Runner::Thread if is_plain => {
-                quote_spanned!(*ours=> #runtime::run_once(#settings, #failed, move || -> #output { #measured }))
+                quote_spanned!(*ours=> #runtime::run_once(#settings, move || -> #output { #measured }, #failed))
             }
             Runner::Thread => quote_spanned! {*ours=>
-                #runtime::run_samples(#settings, #failed, |__sample| {
+                #runtime::run_samples(#settings, |__sample| {
                     #before
                     __sample.run(move || -> #output { #measured })
-                })
+                }, #failed)
             },
             Runner::Future if is_plain => {
-                quote_spanned!(*ours=> #runtime::run_future(#settings, #failed, #future).await)
+                quote_spanned!(*ours=> #runtime::run_future(#settings, #future, #failed).await)
             }
             Runner::Future => quote_spanned! {*ours=>
-                #runtime::run_futures(#settings, #failed, async |__sample| {
+                #runtime::run_futures(#settings, async |__sample| {
                     #before
                     __sample.run_future(#future).await
-                })
+                }, #failed)
                 .await
             },
             Runner::Runtime => quote_spanned! {*ours=>
-                #runtime::run_in_runtime(#settings, #failed, || {
+                #runtime::run_in_runtime(#settings, || {
                     #before
                     #future
-                })
+                }, #failed)
             },
         })
     }

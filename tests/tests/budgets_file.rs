@@ -41,8 +41,8 @@ fn child(orders: &str) {
         };
         run_once(
             &settings,
-            |()| false,
             || drop(std::hint::black_box(vec![0_u8; number(bytes)])),
+            |()| false,
         );
     }
 }

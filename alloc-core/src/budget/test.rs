@@ -152,7 +152,7 @@ fn smallest(best: Option<Usage>, usage: Usage) -> Usage {
 
 /// A test that is measured once, without warming up.
 #[track_caller]
-pub fn run_once<R>(settings: &TestSettings<'_>, failed: Failed<R>, body: impl FnOnce() -> R) -> R {
+pub fn run_once<R>(settings: &TestSettings<'_>, body: impl FnOnce() -> R, failed: Failed<R>) -> R {
     settings.finish(failed, measure(body))
 }
 
@@ -235,7 +235,7 @@ impl<'a, R> Samples<'a, R> {
 
 /// A test that is run several times, or makes something before it is measured.
 #[track_caller]
-pub fn run_samples<R>(settings: &TestSettings<'_>, failed: Failed<R>, mut body: impl FnMut(Sample) -> Sampled<R>) -> R {
+pub fn run_samples<R>(settings: &TestSettings<'_>, mut body: impl FnMut(Sample) -> Sampled<R>, failed: Failed<R>) -> R {
     let mut samples = Samples::new(settings, failed);
     loop {
         if let Some(value) = samples.finish(body(samples.next())) {
@@ -305,15 +305,15 @@ impl<T: Clone> TestArgument for T {
 }
 
 /// A test that another attribute runs in an async runtime of its own.
-pub async fn run_future<F: Future>(settings: &TestSettings<'_>, failed: Failed<F::Output>, body: F) -> F::Output {
+pub async fn run_future<F: Future>(settings: &TestSettings<'_>, body: F, failed: Failed<F::Output>) -> F::Output {
     settings.finish(failed, measure_async(body).await)
 }
 
 /// The same, several times or with something to make before.
 pub async fn run_futures<R>(
     settings: &TestSettings<'_>,
-    failed: Failed<R>,
     mut body: impl AsyncFnMut(Sample) -> Sampled<R>,
+    failed: Failed<R>,
 ) -> R {
     let mut samples = Samples::new(settings, failed);
     loop {
@@ -328,13 +328,14 @@ pub async fn run_futures<R>(
 #[track_caller]
 pub fn run_in_runtime<F: Future>(
     settings: &TestSettings<'_>,
-    failed: Failed<F::Output>,
     mut body: impl FnMut() -> F,
+    failed: Failed<F::Output>,
 ) -> F::Output {
-    run_samples(settings, failed, |sample| {
+    let run = |sample: Sample| {
         let (value, usage) = super::runtime::run(settings.workers, body())?;
         Ok((value, sample.is_measured.then_some(usage)))
-    })
+    };
+    run_samples(settings, run, failed)
 }
 
 /// `tests::parses` of `my_crate::tests::parses`.
