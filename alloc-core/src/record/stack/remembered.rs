@@ -2,17 +2,18 @@
 //!
 //! Record side; used by [`super::incremental`] alone, at every recorded stack.
 //!
-//! Frames are outermost first: frame 0 is the first function of the thread. [`State::still_right`] compares each with the
-//! word of the stack that it was read from. These loads do not depend on each other, so a frame costs a fraction of a
-//! step by its rule: four instructions.
+//! Frames are counted from 1, outermost first: frame 1 is the first function of the thread. A frame is known by words of the stack: its
+//! return address and, if it or a frame further out depends on `rbp`, the value of `rbp` in it, where the function that it called saved
+//! that. All these words are one list. [`State::still_right`] compares each with what the stack holds now. The loads do not depend on
+//! each other, so a word costs a fraction of a step by a rule: four instructions.
 //!
 //! Invariants:
-//! - INVARIANT (order): `sp` falls strictly from frame to frame, and that of frame 0 is at most `top`.
+//! - INVARIANT (order): `place` falls strictly from word to word, and the first lies at `last` or below.
+//! - INVARIANT (words): the return address of frame `i` is word `frames[i].word`, and lies at `frames[i].place`; its `rbp`, if that
+//!   is a word, follows; then comes frame `i + 1`. In front of the first are `CHUNK` that always hold.
 //! - INVARIANT (link): frame `i - 1` is what the rule of frame `i` led to when `i` was recorded.
-//! - INVARIANT (hash): `hash[i]` is a function of the return addresses of the frames up to `i`, and of the hash of the
-//!   frames dropped before them, which cancels out of every hash that is handed out.
-//! - INVARIANT (past): entries beyond `count` are zero-initialised (see [`State::set_bounds`]) or were frames of this
-//!   same stack: what they name is read only where it is live.
+//! - INVARIANT (hash): `frames[i].hash` is a function of the return addresses of the frames up to `i`, and of the hash of the
+//!   frames dropped before them, which cancels out of every hash that is handed out. That of frame 0, which is none, is 0.
 
 use core::arch::asm;
 use core::arch::x86_64::{__m128i, _mm_movemask_epi8, _mm_packs_epi16, _mm_packs_epi32};
@@ -22,46 +23,45 @@ use super::rules::Rule;
 use super::{MAX_DEPTH, add, read};
 
 /// Frames remembered. More than `MAX_DEPTH + 1`, so that a deep recursion goes up and down a bit between full walks.
-pub(super) const FRAMES: usize = 168;
+pub(super) const FRAMES: usize = 160;
 /// Frames that a full array gives up at its outer end, to make room for the next ones.
 const SLACK: usize = 24;
-/// Frames checked at a time.
+/// Frames checked beyond those that were asked for: the stack may have become shallower since.
+const MORE: usize = 8;
+/// Words checked at a time. As many in front of the first always pass the check.
 const CHUNK: usize = 8;
-/// Saved values of `rbp` checked at a time. As many entries in front of the first always pass the check.
-const RBP_CHUNK: usize = 4;
-/// What [`State::compare`] makes of a chunk whose frames all hold: two bits for each.
-const ALL_HOLD: u32 = (1 << (2 * CHUNK)) - 1;
+/// Those in front, two words a frame, and one that does not count.
+const WORDS: usize = CHUNK + 2 * FRAMES + 2;
 
-const _: () = assert!(FRAMES - SLACK > MAX_DEPTH && FRAMES.is_multiple_of(CHUNK));
+const _: () = assert!(FRAMES - SLACK > MAX_DEPTH && FRAMES <= u8::MAX as usize);
 
-/// A word that a frame is compared with if its own must not be read. No return address is like it: so high is no code.
-static NO_ADDRESS: usize = usize::MAX;
-/// A word to compare with in the entries of `saved` that always pass.
+/// What the words in front of the first compare with.
 static ZERO: usize = 0;
 
-/// Compares the words below two `sp`s, as `place` gives them, with the addresses that belong to frames `AT` and `AT + 1`
-/// from `frames` on: all ones where they are equal.
+/// Compares two words of the stack with what they held, from word `AT` after `places` on: all ones where they are equal.
 ///
-/// PERF: three instructions, where the compiler makes five of it.
+/// PERF: four instructions, where the compiler makes six of it.
 ///
 /// # Safety
-/// `frames` must point into `State::sp`, at a multiple of CHUNK, and the words must be readable.
+/// `places` must point into `State::place`, and the words must be readable.
 #[inline(always)]
-unsafe fn pair<const AT: usize>(frames: *const usize, place: impl Fn(usize) -> usize) -> __m128i {
+unsafe fn pair<const AT: usize>(places: *const usize) -> __m128i {
     // SAFETY: the caller's promise.
-    let [outer, inner] = [AT, AT + 1].map(|at| place(unsafe { *frames.add(at) }));
-    let equal;
-    // SAFETY: reads the two words, and two addresses, which lie at a multiple of 16: see below.
+    let [outer, inner] = [AT, AT + 1].map(|at| unsafe { *places.add(at) });
+    let equal: __m128i;
+    // SAFETY: reads the two words, and two values.
     unsafe {
         asm!(
-            "movq {equal}, qword ptr [{outer} - 8]",
-            "movhps {equal}, qword ptr [{inner} - 8]",
-            "pcmpeqd {equal}, xmmword ptr [{frames} + {to_addresses}]",
+            "movq {equal}, qword ptr [{outer}]",
+            "movhps {equal}, qword ptr [{inner}]",
+            "movdqu {values}, xmmword ptr [{places} + {to_values}]",
+            "pcmpeqd {equal}, {values}",
             equal = out(xmm_reg) equal,
+            values = out(xmm_reg) _,
             outer = in(reg) outer,
             inner = in(reg) inner,
-            frames = in(reg) frames,
-            to_addresses = const offset_of!(State, pc) - offset_of!(State, sp) + 8 * AT,
+            places = in(reg) places,
+            to_values = const offset_of!(State, word) - offset_of!(State, place) + 8 * AT,
             options(pure, readonly, nostack, preserves_flags)
         );
     }
@@ -72,28 +72,18 @@ unsafe fn pair<const AT: usize>(frames: *const usize, place: impl Fn(usize) -> u
 #[cold]
 #[inline(never)]
 fn first_checked(count: usize, depth: usize) -> usize {
-    // The stack may have become shallower since: check a few more than was asked for.
-    count.saturating_sub(depth + 1 + CHUNK) & !(CHUNK - 1)
+    count.saturating_sub(depth + 1 + MORE)
 }
-
-const _: () = assert!(offset_of!(State, pc).is_multiple_of(16) && align_of::<State>() == 16 && CHUNK == 8);
 
 /// A frame met by stepping, until it is known how many there are.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Fresh {
     pub(super) pc: usize,
-    pub(super) sp: usize,
+    /// Where it lies.
+    pub(super) place: usize,
     pub(super) rbp: usize,
     pub(super) rule: Rule,
-}
-
-/// A slot of the stack that held a value of `rbp` which the frames further out depend on.
-#[derive(Clone, Copy)]
-#[repr(C)]
-struct Saved {
-    slot: usize,
-    rbp: usize,
 }
 
 /// What lies outside the outermost remembered frame.
@@ -108,13 +98,28 @@ pub(super) enum Outside {
     Dropped = 2,
 }
 
+/// A remembered frame.
+#[derive(Clone, Copy)]
+#[repr(C)]
+struct Frame {
+    /// Of the frames up to this one.
+    hash: u64,
+    /// Its value in this frame.
+    rbp: usize,
+    /// Where the return address lies.
+    place: usize,
+    /// The number of the word that is its return address.
+    word: u32,
+    /// 1 if this frame or one further out depends on `rbp`, else 0.
+    needs_rbp: u32,
+}
+
 /// What a thread remembers.
-#[repr(C, align(16))]
+#[repr(C)]
 pub(super) struct State {
-    /// Lowest address of the thread's stack; the first address above it; the bytes between them, less a word. All 0
-    /// while unknown.
+    /// Lowest address of the thread's stack; that of its last word; the bytes between them. All 0 while unknown.
     pub(super) low: usize,
-    pub(super) top: usize,
+    pub(super) last: usize,
     pub(super) room: usize,
     /// Remembered frames.
     pub(super) count: usize,
@@ -129,17 +134,18 @@ pub(super) struct State {
     pub(super) power_of: usize,
     /// The modules' epoch that the frames belong to.
     pub(super) epoch: u32,
-    /// Why there is no frame outside frame 0.
+    /// Why there is no frame outside frame 1.
     pub(super) outside: Outside,
     pub(super) foreign: bool,
-    pub(super) sp: [usize; FRAMES],
-    pub(super) pc: [usize; FRAMES],
-    pub(super) rbp: [usize; FRAMES],
-    pub(super) hash: [u64; FRAMES],
-    /// Number of `saved` entries of the frames outside this one, times two; the low bit says whether this frame or one
-    /// further out depends on `rbp`.
-    pub(super) need: [u32; FRAMES],
-    saved: [Saved; RBP_CHUNK + FRAMES + 1],
+    /// Where each word lies.
+    place: [usize; WORDS],
+    /// What it holds.
+    word: [usize; WORDS],
+    /// Frame 0 is none: it lies above the stack.
+    frames: [Frame; FRAMES + 1],
+    /// For each word, how many frames are left if it is the first that does not hold: those before it; and its own if it is an `rbp`, as
+    /// whether that is right is also asked where the frame is met.
+    left: [u8; WORDS + 1],
     /// Filled from its end. The last entry is none: its rule restores nothing.
     pub(super) fresh: [Fresh; FRAMES + 1],
 }
@@ -147,7 +153,7 @@ pub(super) struct State {
 /// The frames that may be met, found by [`State::still_right`].
 #[derive(Clone, Copy)]
 pub(super) struct Right {
-    /// Frames from here on were checked; those outside it may be wrong.
+    /// Frames beyond this one were checked; up to it they may be wrong.
     pub(super) from: usize,
     /// Frames up to here are right, each if the one before is. 0 if none may be met.
     pub(super) to: usize,
@@ -156,164 +162,139 @@ pub(super) struct Right {
 impl State {
     /// Forgets all frames, and makes these the bounds of the stack.
     pub(super) fn set_bounds(&mut self, low: usize, top: usize) {
-        (self.low, self.top) = (low, top);
-        self.room = top.saturating_sub(low).saturating_sub(8);
+        self.low = low;
+        self.last = top.saturating_sub(8);
+        self.room = self.last.saturating_sub(low);
         self.count = 0;
-        // Below every stack.
-        self.sp.fill(0);
-        for saved in self.saved.iter_mut().take(RBP_CHUNK) {
-            saved.slot = (&raw const ZERO).addr();
+        for place in self.place.iter_mut().take(CHUNK) {
+            *place = (&raw const ZERO).addr();
         }
+        if let Some(none) = self.frames.first_mut() {
+            none.place = self.last.wrapping_add(1);
+            none.word = CHUNK as u32 - 1;
+        }
+    }
+
+    /// The return address of a remembered frame.
+    pub(super) fn pc(&self, frame: usize) -> Option<usize> {
+        let frame = self.frames.get(frame)?;
+        self.word.get(frame.word as usize).copied()
+    }
+
+    /// # Safety
+    /// `number <= FRAMES`.
+    #[inline(always)]
+    unsafe fn frame(&self, number: usize) -> &Frame {
+        // SAFETY: the caller's promise.
+        unsafe { self.frames.get_unchecked(number) }
+    }
+
+    /// Of the frames up to this one.
+    ///
+    /// # Safety
+    /// `frame <= count`.
+    #[inline(always)]
+    pub(super) unsafe fn hash(&self, frame: usize) -> u64 {
+        // SAFETY: the caller's promise; count <= FRAMES.
+        unsafe { self.frame(frame) }.hash
     }
 
     /// Checks, from the outermost inwards, which frames the stack still holds as they are remembered: that of those that
     /// are handed out if `depth` is asked for, and of a few more.
     ///
     /// # Safety
-    /// `[entry, top)` must be readable.
+    /// `[entry, last + 8)` must be readable.
     #[inline(always)]
     pub(super) unsafe fn still_right(&self, depth: usize, entry: usize) -> Right {
         let count = self.count;
         let from = if count <= depth { 0 } else { first_checked(count, depth) };
-        // SAFETY: from <= count <= FRAMES, and the caller's promise.
-        let to = unsafe { self.unchanged(from, entry) };
-        if to <= from {
-            return Right { from, to: 0 };
-        }
-        // SAFETY: to <= count <= FRAMES, and from < FRAMES as it is at least CHUNK below `count` or 0.
-        let (first, last) = unsafe { (*self.need.get_unchecked(from), *self.need.get_unchecked(to - 1)) };
-        if first >> 1 >= last >> 1 {
-            return Right { from, to };
-        }
-        // SAFETY: from < to as entries grow with the frames; and the caller's promise.
-        let to = unsafe { self.unchanged_rbp(from, to) };
-        Right {
-            from,
-            to: if to > from { to } else { 0 },
-        }
-    }
-
-    /// The first frame from `from` on whose return address is not where it was, or lies below `entry`.
-    ///
-    /// # Safety
-    /// `from` must be a multiple of CHUNK, at most `count`; `[entry, top)` must be readable.
-    #[inline(always)]
-    unsafe fn unchanged(&self, from: usize, entry: usize) -> usize {
-        let count = self.count;
-        // The return address of a frame lies below its `sp`.
-        let lowest = entry + 8;
-        let mut at = from;
-        while at < count {
-            // SAFETY: at < count <= FRAMES, both FRAMES and `at` multiples of CHUNK.
-            let innermost = unsafe { *self.sp.get_unchecked(at + CHUNK - 1) };
-            let held = if at + CHUNK <= count && innermost >= lowest {
-                // SAFETY: as above. By INVARIANT (order) all slots of the chunk lie in [entry, top).
-                unsafe { self.compare(at, |sp| sp) }
+        // SAFETY: from < count <= FRAMES or from == 0; words are numbered below WORDS, and CHUNK <= first <= end.
+        unsafe {
+            let first = if from == 0 {
+                CHUNK
             } else {
-                let elsewhere = (&raw const NO_ADDRESS).addr() + 8;
-                // SAFETY: as above; every slot that is read lies in [entry, top), or is `NO_ADDRESS`: by INVARIANT
-                // (past) this holds beyond `count`, too.
-                unsafe { self.compare(at, |sp| if sp >= lowest { sp } else { elsewhere }) }
+                self.frame(from + 1).word as usize
             };
-            if held != ALL_HOLD {
-                return count.min(at + (!held).trailing_zeros() as usize / 2);
+            let mut end = self.frame(count).word as usize + 1;
+            // What lies below `entry` is gone.
+            while end > first && *self.place.get_unchecked(end - 1) < entry {
+                end -= 1;
             }
-            at += CHUNK;
+            // By INVARIANT (order) all words before `end` lie in [entry, last].
+            let to = *self.left.get_unchecked(self.changed(first, end)) as usize;
+            Right {
+                from,
+                to: if to > from { to } else { 0 },
+            }
         }
-        count
     }
 
-    /// Two bits for each frame of the chunk at `at`, set if the word below the frame's `sp`, as `place` gives it, is the
-    /// return address of the frame.
+    /// The first word from `first` on that is not what it was, or `end`; or one before `first`, of which some are looked at.
+    ///
+    /// PERF: no word is a branch of its own, which would be hard to predict. (Compared one by one, with the same number of instructions,
+    /// programs that have few stacks took 3 ns a block less, and recursive ones 6 ns more.)
     ///
     /// # Safety
-    /// `at + CHUNK <= FRAMES`, `at` a multiple of CHUNK, and the words must be readable.
+    /// `CHUNK <= first <= end < WORDS`, and what lies at the words before `end` must be readable.
     #[inline(always)]
-    unsafe fn compare(&self, at: usize, place: impl Fn(usize) -> usize + Copy) -> u32 {
-        // SAFETY: `at` is in bounds. The pointer is that of the whole state, because the addresses follow.
-        let frames = unsafe { (&raw const *self).byte_add(offset_of!(Self, sp) + 8 * at) }.cast();
+    unsafe fn changed(&self, first: usize, end: usize) -> usize {
+        let mut at = first;
+        // SAFETY: CHUNK <= at, at + CHUNK < end or end - CHUNK >= 0; the caller's promise.
+        unsafe {
+            while at + CHUNK < end {
+                let held = self.compare(at);
+                if held != u16::MAX {
+                    return at + (!held).trailing_zeros() as usize / 2;
+                }
+                at += CHUNK;
+            }
+            // The last ones, and with them some that were looked at, or are in front of the first.
+            at = end - CHUNK;
+            let held = self.compare(at);
+            at + (!u32::from(held)).trailing_zeros() as usize / 2
+        }
+    }
+
+    /// Two bits for each word of the chunk at `at`, set if it holds.
+    ///
+    /// # Safety
+    /// `at + CHUNK <= WORDS`, and the words must be readable.
+    #[inline(always)]
+    unsafe fn compare(&self, at: usize) -> u16 {
+        // SAFETY: `at` is in bounds. The pointer is that of the whole state, because the values follow.
+        let places = unsafe { (&raw const *self).byte_add(offset_of!(Self, place) + 8 * at) }.cast();
         // SAFETY: the caller's promise; and every x86-64 processor has these instructions.
         unsafe {
-            let outer = _mm_packs_epi32(pair::<0>(frames, place), pair::<2>(frames, place));
-            let inner = _mm_packs_epi32(pair::<4>(frames, place), pair::<6>(frames, place));
-            _mm_movemask_epi8(_mm_packs_epi16(outer, inner)) as u32
+            let outer = _mm_packs_epi32(pair::<0>(places), pair::<2>(places));
+            let inner = _mm_packs_epi32(pair::<4>(places), pair::<6>(places));
+            _mm_movemask_epi8(_mm_packs_epi16(outer, inner)) as u16
         }
     }
 
-    /// The first frame from `from` on, before `to`, whose `rbp` is not where it was saved; or `to`.
-    ///
-    /// # Safety
-    /// `from < to <= count`, and `[sp of frame to - 1, top)` must be readable.
-    #[inline(always)]
-    unsafe fn unchanged_rbp(&self, from: usize, to: usize) -> usize {
-        // SAFETY: from < to <= FRAMES.
-        let (first, last) = unsafe { (*self.need.get_unchecked(from), *self.need.get_unchecked(to - 1)) };
-        let (first, mut end) = (RBP_CHUNK + (first >> 1) as usize, RBP_CHUNK + (last >> 1) as usize);
-        let mut differs = 0;
-        while end > first {
-            for back in 1..=RBP_CHUNK {
-                // SAFETY: there is at most one entry a frame, so RBP_CHUNK < end <= RBP_CHUNK + FRAMES; slots are words
-                // of frames that lie in [sp of frame to - 1, top), or `ZERO`.
-                unsafe {
-                    let saved = self.saved.get_unchecked(end - back);
-                    differs |= read(saved.slot) ^ saved.rbp;
-                }
-            }
-            end -= RBP_CHUNK;
-        }
-        if differs == 0 {
-            return to;
-        }
-        // SAFETY: the same conditions.
-        unsafe { self.changed_rbp(from, to) }
-    }
-
-    /// The slow half of [`Self::unchanged_rbp`].
-    ///
-    /// # Safety
-    /// As there.
-    #[cold]
-    #[inline(never)]
-    unsafe fn changed_rbp(&self, from: usize, to: usize) -> usize {
-        for frame in from..to - 1 {
-            // SAFETY: frame + 1 < to <= FRAMES; an entry of `saved` belongs to frame i if the number of entries outside
-            // frame i + 1 is larger than outside frame i; its slot is a word of the frames outside frame `to - 1`.
-            unsafe {
-                let before = *self.need.get_unchecked(frame) >> 1;
-                let saved = self.saved.get_unchecked(RBP_CHUNK + before as usize);
-                if *self.need.get_unchecked(frame + 1) >> 1 > before && read(saved.slot) != saved.rbp {
-                    return frame;
-                }
-            }
-        }
-        to
-    }
-
-    /// Where frame `kept - 1` is, which stepping may meet; above the stack if there is none.
+    /// Where the innermost of `kept` frames is, which stepping may meet; above the stack if there is none.
     #[inline(always)]
     pub(super) fn goal(&self, kept: usize) -> usize {
-        if kept > 0 {
-            // SAFETY: kept <= count <= FRAMES.
-            unsafe { *self.sp.get_unchecked(kept - 1) }
-        } else {
-            self.top.wrapping_add(1)
-        }
+        // SAFETY: kept <= count <= FRAMES.
+        unsafe { self.frame(kept) }.place
     }
 
-    /// Whether the innermost of `kept` frames is at `sp`, with this `rbp` if anything depends on it.
+    /// Whether the innermost of `kept` frames, whose return address stepping has come to with this `rbp`, is right: whether nothing depends
+    /// on `rbp`, or it is what it was.
     #[inline(always)]
-    pub(super) fn is_met(&self, kept: usize, sp: usize, rbp: usize) -> bool {
-        // SAFETY: 0 < kept <= count <= FRAMES, as without a frame the goal is above the top.
-        self.goal(kept) == sp
-            && unsafe { *self.need.get_unchecked(kept - 1) & 1 == 0 || *self.rbp.get_unchecked(kept - 1) == rbp }
+    pub(super) fn is_met(&self, kept: usize, rbp: usize) -> bool {
+        // SAFETY: kept <= count <= FRAMES.
+        let frame = unsafe { self.frame(kept) };
+        frame.needs_rbp == 0 || frame.rbp == rbp
     }
 
-    /// How many of `kept` frames are left when stepping has come to `sp`, with this `rbp`: the innermost of them is at
-    /// `sp`, which is met, or further out. Frames outside `from` are not met.
+    /// How many of `kept` frames are left when stepping has come to `place`, with this `rbp`: the innermost of them is
+    /// there, which is met, or further out. Frames up to `from` are not met.
+    #[cold]
     #[inline(never)]
-    pub(super) fn meet(&self, from: usize, mut kept: usize, sp: usize, rbp: usize) -> usize {
+    pub(super) fn meet(&self, from: usize, mut kept: usize, place: usize, rbp: usize) -> usize {
         while kept > from {
-            if self.goal(kept) > sp || self.is_met(kept, sp, rbp) {
+            let goal = self.goal(kept);
+            if goal > place || (goal == place && self.is_met(kept, rbp)) {
                 return kept;
             }
             kept -= 1;
@@ -321,90 +302,117 @@ impl State {
         0
     }
 
-    /// Whether frames `from..to` hold, which are outside one that was met.
+    /// Whether frames `first + 1` up to `from` hold, which are outside one that was met.
     ///
     /// # Safety
-    /// `from <= to < count`, both multiples of CHUNK, and `[sp of frame to, top)` must be readable.
+    /// `first <= from < count`, and what lies further out than frame `from + 1` must be readable.
     #[cold]
     #[inline(never)]
-    pub(super) unsafe fn holds(&self, from: usize, to: usize) -> bool {
-        // SAFETY: from <= to <= FRAMES, both multiples of CHUNK; the slots are above the stack pointer of frame `to`.
-        let addresses = (from..to)
-            .step_by(CHUNK)
-            .all(|at| unsafe { self.compare(at, |sp| sp) } == ALL_HOLD);
-        // SAFETY: from < to + 1 <= count.
-        addresses && unsafe { self.unchanged_rbp(from, to + 1) } == to + 1
+    pub(super) unsafe fn holds(&self, first: usize, from: usize) -> bool {
+        // SAFETY: first < from + 1 <= count <= FRAMES; the words are those of frames further out.
+        let words = unsafe { self.frame(first + 1).word as usize..self.frame(from + 1).word as usize };
+        let mut pairs = self.place.iter().zip(&self.word).take(words.end).skip(words.start);
+        // SAFETY: as above.
+        pairs.all(|(&place, &word)| unsafe { read(place) } == word)
     }
 
     /// Appends the last `fresh` entries of [`State::fresh`] to the `kept` remembered frames. `rbp` is its value in the
     /// innermost kept frame; `uses_rbp` says whether a rule of a fresh one does.
     #[inline(always)]
     pub(super) fn remember(&mut self, kept: usize, fresh: usize, rbp: usize, uses_rbp: bool) {
-        let (mut hash, mut need) = (0, 0);
-        if kept > 0 {
-            // SAFETY: kept <= FRAMES.
-            unsafe {
-                hash = *self.hash.get_unchecked(kept - 1);
-                need = *self.need.get_unchecked(kept - 1);
-            }
-        }
-        if need & 1 != 0 || uses_rbp {
-            return self.remember_rbp(kept, fresh, rbp, hash, need);
-        }
-        // No fresh frame depends on rbp: the common case without frame pointers.
+        // SAFETY: kept <= FRAMES.
+        let Frame {
+            mut hash,
+            place,
+            word,
+            needs_rbp,
+            ..
+        } = *unsafe { self.frame(kept) };
+        let mut word = word as usize;
         let first = FRAMES - fresh;
-        for next in 0..fresh {
-            // SAFETY: kept + fresh <= FRAMES.
-            unsafe {
-                let Fresh { pc, sp, .. } = *self.fresh.get_unchecked(first + next);
+        if needs_rbp == 0 && !uses_rbp {
+            // No fresh frame depends on rbp: the common case without frame pointers.
+            for next in 0..fresh {
+                // SAFETY: kept + fresh <= FRAMES, and there are at most two words a frame.
+                unsafe {
+                    let Fresh { pc, place, rbp, .. } = *self.fresh.get_unchecked(first + next);
+                    hash = add(hash, pc);
+                    word += 1;
+                    self.set_word(word, place, pc);
+                    self.set_frame(
+                        kept + next + 1,
+                        Frame {
+                            hash,
+                            rbp,
+                            place,
+                            word: word as u32,
+                            needs_rbp: 0,
+                        },
+                    );
+                }
+            }
+            return;
+        }
+        let mut needs_rbp = needs_rbp;
+        // The innermost kept frame is reached by another path now, which may have saved its rbp elsewhere; or not at
+        // all: then the word written here does not count, and is overwritten.
+        // SAFETY: first <= FRAMES, kept <= FRAMES, kept + fresh <= FRAMES, and there are at most two words a frame.
+        unsafe {
+            let rule = self.fresh.get_unchecked(first).rule;
+            self.set_word(word + 1, place.wrapping_add(8).wrapping_sub(rule.slot()), rbp);
+            word += (needs_rbp & rule.restores_rbp_bit()) as usize;
+            for next in 0..fresh {
+                let Fresh { pc, place, rbp, rule } = *self.fresh.get_unchecked(first + next);
+                // The frame's value of rbp was loaded by the rule of the next frame inside, or not at all.
+                let inner = self.fresh.get_unchecked(first + next + 1).rule;
                 hash = add(hash, pc);
-                let at = kept + next;
-                *self.sp.get_unchecked_mut(at) = sp;
-                *self.pc.get_unchecked_mut(at) = pc;
-                *self.hash.get_unchecked_mut(at) = hash;
-                *self.need.get_unchecked_mut(at) = need;
+                needs_rbp = if rule.touches_rbp() {
+                    rule.uses_rbp_bit()
+                } else {
+                    needs_rbp
+                };
+                word += 1;
+                self.set_word(word, place, pc);
+                self.set_frame(
+                    kept + next + 1,
+                    Frame {
+                        hash,
+                        rbp,
+                        place,
+                        word: word as u32,
+                        needs_rbp,
+                    },
+                );
+                self.set_word(word + 1, place.wrapping_add(8).wrapping_sub(inner.slot()), rbp);
+                word += (needs_rbp & inner.restores_rbp_bit()) as usize;
             }
         }
     }
 
-    /// [`Self::remember`], with the saved values of `rbp` that frames depend on. `hash` and `need` are those of the
-    /// innermost kept frame.
+    /// # Safety
+    /// `word < WORDS`.
     #[inline(always)]
-    fn remember_rbp(&mut self, kept: usize, fresh: usize, rbp: usize, mut hash: u64, need: u32) {
-        let mut entries = (need >> 1) as usize;
-        let mut need = need & 1;
-        let first = FRAMES - fresh;
-        if kept > 0 {
-            // The innermost kept frame is reached by another path now, which may have saved its rbp elsewhere; or not at
-            // all: then the entry written here does not count, and is overwritten.
-            // SAFETY: first <= FRAMES, kept <= FRAMES, and there are fewer entries than frames.
-            unsafe {
-                let rule = self.fresh.get_unchecked(first).rule;
-                let slot = self.sp.get_unchecked(kept - 1).wrapping_sub(rule.slot());
-                *self.saved.get_unchecked_mut(RBP_CHUNK + entries) = Saved { slot, rbp };
-                entries += (need & rule.restores_rbp_bit()) as usize;
-            }
+    unsafe fn set_word(&mut self, word: usize, place: usize, value: usize) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            *self.place.get_unchecked_mut(word) = place;
+            *self.word.get_unchecked_mut(word) = value;
         }
-        for next in 0..fresh {
-            // SAFETY: kept + fresh <= FRAMES; entries grows by at most one a frame.
-            unsafe {
-                let Fresh { pc, sp, rbp, rule } = *self.fresh.get_unchecked(first + next);
-                // The frame's value of rbp was loaded by the rule of the next frame inside, or not at all.
-                let inner = self.fresh.get_unchecked(first + next + 1).rule;
-                let at = kept + next;
-                hash = add(hash, pc);
-                need = if rule.touches_rbp() { rule.uses_rbp_bit() } else { need };
-                *self.sp.get_unchecked_mut(at) = sp;
-                *self.pc.get_unchecked_mut(at) = pc;
-                *self.rbp.get_unchecked_mut(at) = rbp;
-                *self.hash.get_unchecked_mut(at) = hash;
-                *self.need.get_unchecked_mut(at) = (entries as u32) << 1 | need;
-                *self.saved.get_unchecked_mut(RBP_CHUNK + entries) = Saved {
-                    slot: sp.wrapping_sub(inner.slot()),
-                    rbp,
-                };
-                entries += (need & inner.restores_rbp_bit()) as usize;
-            }
+    }
+
+    /// # Safety
+    /// `number <= FRAMES`, and `frame.word < WORDS - 1`.
+    #[inline(always)]
+    unsafe fn set_frame(&mut self, number: usize, frame: Frame) {
+        // SAFETY: the caller's promise.
+        unsafe {
+            // Of what comes after the return address: the frame's rbp and the next frame, or only the latter.
+            let left = (&raw mut self.left)
+                .cast::<u8>()
+                .add(frame.word as usize + 1)
+                .cast::<u16>();
+            left.write_unaligned((number as u16).wrapping_mul(0x101));
+            *self.frames.get_unchecked_mut(number) = frame;
         }
     }
 
@@ -415,15 +423,25 @@ impl State {
         let drop = (kept + fresh + SLACK).saturating_sub(FRAMES).min(kept);
         self.outside = Outside::Dropped;
         let left = kept - drop;
-        let gone = self.need.get(drop).map_or(0, |need| need >> 1);
-        self.sp.copy_within(drop..kept, 0);
-        self.pc.copy_within(drop..kept, 0);
-        self.rbp.copy_within(drop..kept, 0);
-        self.hash.copy_within(drop..kept, 0);
-        self.need.copy_within(drop..kept, 0);
-        self.saved.copy_within(RBP_CHUNK + gone as usize.., RBP_CHUNK);
-        for need in self.need.iter_mut().take(left) {
-            *need -= gone << 1;
+        if left == 0 {
+            return 0;
+        }
+        // SAFETY: drop < kept <= FRAMES.
+        let gone = (unsafe { self.frame(drop + 1) }.word as usize).saturating_sub(CHUNK);
+        self.place.copy_within(CHUNK + gone.., CHUNK);
+        self.word.copy_within(CHUNK + gone.., CHUNK);
+        for number in 1..=left {
+            // SAFETY: number + drop <= kept <= FRAMES, and words only come to be further out.
+            unsafe {
+                let frame = *self.frame(number + drop);
+                self.set_frame(
+                    number,
+                    Frame {
+                        word: frame.word.saturating_sub(gone as u32),
+                        ..frame
+                    },
+                );
+            }
         }
         left
     }

@@ -54,6 +54,13 @@ impl Rule {
     /// Of [`Self::bits`].
     pub(super) const RESTORES: u64 = RESTORES;
 
+    /// As of a function that keeps a frame pointer: the caller's `rbp` lies where `rbp` points to, the return address above it.
+    #[inline(always)]
+    pub(super) fn is_by_frame_pointer(self) -> bool {
+        const LOW: u64 = (1 << TAG_SHIFT) - 1;
+        self.0 & LOW == (2 << SLOT_SHIFT) | 16 | RESTORES | FROM_RBP
+    }
+
     /// There is a caller, and this rule leads to it.
     #[inline(always)]
     pub(super) fn steps(self) -> bool {
