@@ -471,6 +471,54 @@ fn made_up_stacks_are_walked_within_bounds_and_alike_with_and_without_memory() {
     );
 }
 
+/// A frame that depends on `rbp` first calls a function that leaves `rbp` alone, then one that saves it, which goes on elsewhere: so its
+/// `rbp` becomes a word that is compared, in front of a frame that was one word before.
+#[test]
+fn a_frame_whose_rbp_is_saved_only_now_does_not_hide_what_changes_inside_of_it() {
+    probe::init_process();
+    let code = (ready as fn() -> _) as usize;
+    let pool: Vec<_> = (0..40_000)
+        .map(|step| code + 11 * step)
+        .filter_map(|pc| Some((pc, probe::rule_at(pc)?)))
+        .collect();
+    let mut tried = 0;
+    // By offset: one that leaves rbp alone, and two that save it at the same place.
+    for &(leaves, (from_rbp, offset, slot)) in &pool {
+        if from_rbp || slot != 8 {
+            continue;
+        }
+        let saves: Vec<_> = pool
+            .iter()
+            .filter(|(_, (from_rbp, its, slot))| !from_rbp && *its == offset && *slot > 8)
+            .collect();
+        let Some(&&(one, (_, _, slot))) = saves.first() else {
+            continue;
+        };
+        let Some(&&(other, _)) = saves.iter().find(|(pc, (_, _, its))| *pc != one && *its == slot) else {
+            continue;
+        };
+        let Some(&(outer, (_, up, _))) = pool.iter().find(|(_, (from_rbp, ..))| *from_rbp) else {
+            continue;
+        };
+        tried += 1;
+        let inner = offset / 8;
+        let mut stack = vec![1; 1 + inner + 64 + up / 8];
+        let rbp = stack.as_ptr().addr() + 8 * (1 + inner + 32);
+        stack[inner] = outer;
+        stack[1 + inner - slot / 8] = rbp;
+        let mut probe = ready();
+        for pc in [leaves, one, other, one, leaves, other] {
+            stack[0] = pc;
+            let found = probe.walk_memory(&stack, 0, rbp, 64);
+            let mut forgetful = ready();
+            let again = forgetful.walk_memory(&stack, 0, rbp, 64);
+            assert_eq!((found, frames(&probe)), (again, frames(&forgetful)));
+            assert_eq!(frames(&probe).get(..2), Some(&[pc, outer][..]));
+        }
+    }
+    assert!(tried > 0, "no three rules with one offset");
+}
+
 /// The readable segment of this program that holds its unwind information: bytes, address, address of the header.
 fn own_unwind_information() -> (Vec<u8>, usize, usize) {
     unsafe extern "C" fn first(info: *mut libc::dl_phdr_info, _: usize, out: *mut c_void) -> c_int {

@@ -6,7 +6,7 @@
 //! depends on it, `rbp`. The thread remembers the frames of its last stack ([`super::remembered`]). A capture first checks,
 //! from the outermost frame inwards, how many of them the stack still holds: the same return address (and saved `rbp`, where
 //! one is needed) at the same place. Then it steps from its caller outwards, by one rule per frame, until it comes
-//! to the stack pointer of the innermost frame that passed. Usually it gets there exactly, and is done; if it passes by
+//! to the return address of the innermost frame that passed. Usually it gets there exactly, and is done; if it passes by
 //! (what was left of an older call had looked like a frame), it goes on to the next one.
 //!
 //! Why it is exact: equal states have the same rule, so the same slot holds the caller's address; equal content gives
@@ -169,7 +169,7 @@ unsafe extern "sysv64" fn walk(state: *mut State, depth: usize, entry: usize, rb
 /// The end of a capture that remembers more frames than are asked for, or fewer than there are.
 ///
 /// # Safety
-/// As for [`walk`]. Frames outside `from` were not checked.
+/// As for [`walk`]. Frames up to `from` were not checked.
 #[inline(never)]
 unsafe fn finish_part(state: &mut State, depth: usize, entry: usize, rbp: usize, from: usize) -> u64 {
     let depth = depth.clamp(1, MAX_DEPTH);
@@ -178,7 +178,8 @@ unsafe fn finish_part(state: &mut State, depth: usize, entry: usize, rbp: usize,
     let is_short = count <= depth && state.outside == Outside::Dropped;
     // One more than is handed out: that there is one more is what `truncated` says.
     let first = count.saturating_sub(depth + 1);
-    // SAFETY: if frames were met, they are the ones from `from` on, live at least as far as `entry`; first < from.
+    // SAFETY: if frames were met, they are beyond `from` and live at least as far as `entry`; first < from. (If this capture dropped
+    // frames, `from` is by their old numbers: more are looked at than need be.)
     if is_short || (first < from && from < count && !unsafe { state.holds(first, from) }) {
         // SAFETY: the caller's promise.
         return unsafe { walk_afresh(state, depth, entry, rbp) };

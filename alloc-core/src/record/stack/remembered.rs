@@ -8,9 +8,10 @@
 //! each other, so a word costs a fraction of a step by a rule: four instructions.
 //!
 //! Invariants:
-//! - INVARIANT (order): `place` falls strictly from word to word, and the first lies at `last` or below.
 //! - INVARIANT (words): the return address of frame `i` is word `frames[i].word`, and lies at `frames[i].place`; its `rbp`, if that
 //!   is a word, follows; then comes frame `i + 1`. In front of the first are `CHUNK` that always hold.
+//! - INVARIANT (order): `place` falls strictly from word to word of the frames, and the first lies at `last` or below.
+//! - INVARIANT (left): `left` of a frame's return address is one less than the frame's number, `left` of the word after it is that number.
 //! - INVARIANT (link): frame `i - 1` is what the rule of frame `i` led to when `i` was recorded.
 //! - INVARIANT (hash): `frames[i].hash` is a function of the return addresses of the frames up to `i`, and of the hash of the
 //!   frames dropped before them, which cancels out of every hash that is handed out. That of frame 0, which is none, is 0.
@@ -30,7 +31,7 @@ const SLACK: usize = 24;
 const MORE: usize = 8;
 /// Words checked at a time. As many in front of the first always pass the check.
 const CHUNK: usize = 8;
-/// Those in front, two words a frame, and one that does not count.
+/// Those in front, two words a frame, and room for one that does not count; even.
 const WORDS: usize = CHUNK + 2 * FRAMES + 2;
 
 const _: () = assert!(FRAMES - SLACK > MAX_DEPTH && FRAMES <= u8::MAX as usize);
@@ -43,7 +44,8 @@ static ZERO: usize = 0;
 /// PERF: three instructions, where the compiler makes five of it; four if `UNALIGNED`.
 ///
 /// # Safety
-/// `places` must point into `State::place`, to an even word unless `UNALIGNED`, and what lies at the words must be readable.
+/// `places` must point to an entry of `place` of a whole `State` that has AT + 1 more, an even one unless `UNALIGNED`; and what lies at
+/// the words must be readable.
 #[inline(always)]
 unsafe fn pair<const AT: usize, const UNALIGNED: bool>(places: *const usize) -> __m128i {
     // SAFETY: the caller's promise.
@@ -82,7 +84,7 @@ unsafe fn pair<const AT: usize, const UNALIGNED: bool>(places: *const usize) -> 
     equal
 }
 
-/// From where a word lies to what it holds.
+/// Bytes from an entry of `place` to the same one of `word`.
 const TO_VALUES: usize = offset_of!(State, word) - offset_of!(State, place);
 
 const _: () =
@@ -209,7 +211,7 @@ impl State {
         unsafe { self.frames.get_unchecked(number) }
     }
 
-    /// Of the frames up to this one.
+    /// The hash of the frames up to this one.
     ///
     /// # Safety
     /// `frame <= count`.
@@ -219,16 +221,16 @@ impl State {
         unsafe { self.frame(frame) }.hash
     }
 
-    /// Checks, from the outermost inwards, which frames the stack still holds as they are remembered: that of those that
-    /// are handed out if `depth` is asked for, and of a few more.
+    /// Checks which frames the stack still holds as they are remembered: of those that are handed out if `depth` is asked
+    /// for, and of a few more.
     ///
     /// # Safety
-    /// `[entry, last + 8)` must be readable.
+    /// The bounds must be set, and `[entry, last + 8)` be readable.
     #[inline(always)]
     pub(super) unsafe fn still_right(&self, depth: usize, entry: usize) -> Right {
         let count = self.count;
         let from = if count <= depth { 0 } else { first_checked(count, depth) };
-        // SAFETY: from < count <= FRAMES or from == 0; words are numbered below WORDS, and CHUNK <= first <= end.
+        // SAFETY: from < count <= FRAMES or from == 0; words are numbered from CHUNK on and below WORDS.
         unsafe {
             // Even, as `changed` wants it.
             let first = if from == 0 {
@@ -238,10 +240,10 @@ impl State {
             };
             let mut end = self.frame(count).word as usize + 1;
             // What lies below `entry` is gone.
-            while end > first && *self.place.get_unchecked(end - 1) < entry {
+            while end > CHUNK && *self.place.get_unchecked(end - 1) < entry {
                 end -= 1;
             }
-            // By INVARIANT (order) all words before `end` lie in [entry, last].
+            // By INVARIANT (order) all frames' words before `end` lie in [entry, last].
             let to = *self.left.get_unchecked(self.changed(first, end)) as usize;
             Right {
                 from,
@@ -256,11 +258,11 @@ impl State {
     /// programs that have few stacks took 3 ns a block less, and recursive ones 6 ns more.)
     ///
     /// # Safety
-    /// `CHUNK <= first <= end < WORDS`, `first` even, and what lies at the words before `end` must be readable.
+    /// `CHUNK <= first`, `CHUNK <= end < WORDS`, `first` even, and what lies at the words before `end` must be readable.
     #[inline(always)]
     unsafe fn changed(&self, first: usize, end: usize) -> usize {
         let mut at = first;
-        // SAFETY: CHUNK <= at, at + CHUNK < end or end - CHUNK >= 0; the caller's promise.
+        // SAFETY: `at` is even and at + CHUNK < end, or it is end - CHUNK, which is not negative; the caller's promise.
         unsafe {
             while at + CHUNK < end {
                 let held = self.compare::<false>(at);
@@ -427,12 +429,12 @@ impl State {
     unsafe fn set_frame(&mut self, number: usize, frame: Frame) {
         // SAFETY: the caller's promise.
         unsafe {
-            // Of what comes after the return address: the frame's rbp and the next frame, or only the latter.
+            // Of the return address, and of what comes after it: the frame's rbp, or the next frame, or nothing.
             let left = (&raw mut self.left)
                 .cast::<u8>()
-                .add(frame.word as usize + 1)
-                .cast::<u16>();
-            left.write_unaligned((number as u16).wrapping_mul(0x101));
+                .add(frame.word as usize)
+                .cast::<[u8; 2]>();
+            left.write([(number as u8).wrapping_sub(1), number as u8]);
             *self.frames.get_unchecked_mut(number) = frame;
         }
     }
